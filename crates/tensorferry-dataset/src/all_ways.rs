@@ -1,5 +1,5 @@
-//! For tests: a dataset's elements computed in every way there is, which have to agree, errors
-//! included.
+//! For tests: computes the elements of a dataset in every way and checks that the results agree,
+//! including errors.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use crate::checkpoint::change::Change;
@@ -15,7 +15,7 @@ use tensorferry_io::gather::rows_out::RowsOut;
 /// One component's value: dtype, shape, bytes.
 pub(crate) type Plain = (DType, Vec<usize>, Vec<u8>);
 
-/// What computing something came to, an error as its message.
+/// The result of a computation, or the message of its error.
 pub(crate) type Computed<T> = std::result::Result<T, String>;
 
 /// The input without random access, or without its shapes.
@@ -51,12 +51,12 @@ impl Stage for Disguised {
     }
 }
 
-/// The same elements, accessible only one after the other.
+/// The same elements without random access.
 pub(crate) fn streamed(input: &Dataset) -> Dataset {
     Dataset::of(Disguised { input: input.clone(), spec: input.spec().to_vec(), indexed: false })
 }
 
-/// The same elements, of shapes that are not known beforehand.
+/// The same elements with unknown shapes.
 pub(crate) fn shapeless(input: &Dataset) -> Dataset {
     let hide = |part: &Component| {
         Component::Tensor(TensorSpec::new(part.tensor().unwrap().dtype, Shape::unknown()))
@@ -83,7 +83,7 @@ fn plain(element: Result<Element>, spec: &[Component]) -> Computed<Vec<Plain>> {
     Ok(element.iter().zip(spec).map(check).collect())
 }
 
-/// Gathers elements to slots of memory with gaps.
+/// Gathers elements into slots, and checks that the other slots are not written.
 fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Computed<Vec<Vec<Plain>>> {
     let parts: Vec<(DType, _)> = dataset
         .spec()
@@ -124,9 +124,9 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
     Ok(wanted.iter().map(element).collect())
 }
 
-/// The elements of an epoch of a map over an indexed input of known shapes: by index, in order,
-/// gathered in several orders, and over the input as a stream and without its shapes. All of these
-/// agree.
+/// The elements of an epoch of a map over an indexed input of known shapes. Checks that they are
+/// the same by index, in order, gathered in several orders, and over an input without random access
+/// or without shapes.
 pub(crate) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>>> {
     let (cx, len) = (context(epoch), dataset.cardinality().finite().unwrap());
     let by_index: Vec<_> =
@@ -170,14 +170,14 @@ pub(crate) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>
     by_index
 }
 
-/// Numbers without order that are the same every time.
+/// Pseudo-random numbers that are the same in every run.
 pub(crate) fn noise(seed: u64) -> impl Iterator<Item = u64> {
     (0..).map(move |at: u64| {
         crate::shuffle::prng::mix(at ^ crate::shuffle::prng::mix(seed.wrapping_add(1)))
     })
 }
 
-/// An array of small numbers that every dtype holds: 0 and 1 for `bool`, from -3 for signed ones.
+/// A tensor of small numbers that every dtype holds: 0 and 1 for `bool`, from -3 for signed dtypes.
 pub(crate) fn small_numbers(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
     let count = shape.iter().product();
     let value = |bits: u64| match dtype.kind() {
@@ -197,7 +197,7 @@ pub(crate) fn small_numbers(dtype: DType, shape: &[usize], seed: u64) -> Tensor 
     tensor(dtype, shape, &bytes)
 }
 
-/// A tensor of those bytes.
+/// A tensor of these bytes.
 pub(crate) fn tensor(dtype: DType, shape: &[usize], bytes: &[u8]) -> Tensor {
     tensorferry_io::gather::rows_out::filled(dtype, shape, |out| {
         out.copy_from_slice(bytes);
@@ -215,7 +215,7 @@ pub(crate) fn values(plain: &Plain) -> Vec<scalar::Value> {
         .collect()
 }
 
-/// The elements of the first epoch, all of which there are.
+/// The elements of the first epoch. Panics if one is an error.
 pub(crate) fn elements(dataset: &Dataset) -> Vec<Vec<Plain>> {
     all_ways(dataset, 0).into_iter().collect::<Computed<_>>().unwrap()
 }

@@ -24,7 +24,7 @@ impl Dataset {
         self.cardinality
     }
 
-    /// Whether element `i` can be computed from `i` alone: then the state of an iteration is a
+    /// Whether element `i` can be computed from `i` alone. If so, the state of an iteration is a
     /// position.
     #[must_use]
     pub fn is_indexed(&self) -> bool {
@@ -47,8 +47,8 @@ impl Dataset {
     /// Element `index` of the plan's first epoch.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the plan is not indexed or has no such element; what computing the
-    /// element fails with.
+    /// [`Error::Argument`] if the plan is not indexed or has no such element; any error in
+    /// computing the element.
     pub fn get(&self, index: u64) -> Result<Element> {
         self.get_in(index, Epoch(0))
     }
@@ -73,8 +73,8 @@ impl Dataset {
         self.stage.get(index, &Context::new(epoch, CancelToken::default()))
     }
 
-    /// The plan in words, by which a saved state knows it: `from_tensor_slices(10 x (int32[])) |
-    /// take(7)`.
+    /// The plan's description: `from_tensor_slices(10 x (int32[])) | take(7)`. A checkpoint
+    /// recognises its plan by it.
     #[must_use]
     pub fn plan(&self) -> String {
         self.to_string()
@@ -85,13 +85,13 @@ impl Dataset {
         self.draws().iter().map(|seed| seed.value).collect()
     }
 
-    /// As [`Dataset::drawn_seeds`], with what tells one draw from another.
+    /// As [`Dataset::drawn_seeds`], with the identity of each draw.
     pub(crate) fn draws(&self) -> Vec<Seed> {
         let own = self.stage.checkpoint().seed.and_then(Seed::drawn).cloned();
         self.deep(|| self.stage.inputs().iter().flat_map(Self::draws).chain(own).collect())
     }
 
-    /// The same plan with what `change` says changed. Stages before the first change are shared.
+    /// The same plan with `change` applied. Stages before the first change are shared.
     pub(crate) fn rebuild(&self, change: &mut Change) -> Result<Self> {
         let seeds_alone = change.resharded.is_none();
         let before = self.stage.inputs();
@@ -109,7 +109,7 @@ impl Dataset {
         })
     }
 
-    /// Whether this is the very same stage as another dataset's last.
+    /// Whether the last stages of both datasets are the same object.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.stage, &other.stage)
     }
@@ -125,7 +125,7 @@ impl fmt::Display for Dataset {
 impl Dataset {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inputs = self.stage.inputs();
-        // A stage that says nothing changes nothing about the elements.
+        // A stage without a description does not change the elements.
         if let ([input], true) = (inputs, self.stage.describe().is_empty()) {
             return fmt::Display::fmt(input, f);
         }
@@ -151,8 +151,8 @@ impl fmt::Debug for Dataset {
 }
 
 impl Dataset {
-    /// The same plan, its components named in errors: `"label"` where they would be numbered. Not
-    /// part of the plan, nor of a state.
+    /// The same plan with names for its components, which errors use instead of numbers. The names
+    /// are not part of the plan or of its checkpoints.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -172,8 +172,8 @@ impl Dataset {
         Self { names, ..self.clone() }
     }
 
-    /// The furthest read-ahead that a stage of the plan asks for. A number precedes the automatic
-    /// choice.
+    /// The largest readahead that a stage of the plan asks for. A number takes precedence over the
+    /// automatic choice.
     #[must_use]
     pub fn read_ahead(&self) -> Option<ReadAhead> {
         self.hints.read_ahead

@@ -1,4 +1,4 @@
-//! Making a [`Dataset`] of a stage, however deep the plan is.
+//! Building a [`Dataset`] from a stage, with stack growth for deep plans.
 //!
 //! # Rationale
 //! Every [`STEP`]th stage of a plan is wrapped in a [`Deep`] stage, which continues on a new piece
@@ -70,7 +70,7 @@ impl Dataset {
         if self.depth.is_multiple_of(STEP) { grown(run) } else { run() }
     }
 
-    /// One pass over the elements in order, of indexed plans as of others.
+    /// One pass over the elements in order, for indexed and other plans.
     pub(crate) fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         check_depth(cx.outside + self.depth)?;
         if self.indexed {
@@ -79,7 +79,7 @@ impl Dataset {
         self.stage.element_iter(cx)
     }
 
-    /// As [`Dataset::element_iter`], of a dataset that a function made while another was iterated.
+    /// As [`Dataset::element_iter`], for a dataset that a function made during another iteration.
     pub(crate) fn element_iter_inside(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let iter = self.element_iter(cx)?;
         Ok(if cx.outside < STEP { iter } else { Box::new(DeepIter { iter: Some(iter) }) })
@@ -113,7 +113,7 @@ impl Stage for TooDeep {
     }
 }
 
-/// A stage on a stack of its own. In every other way it is the stage that it holds.
+/// Forwards to a stage, after growing the stack if little is left.
 struct Deep {
     stage: Box<dyn Stage>,
 }
@@ -182,7 +182,7 @@ impl Stage for Deep {
     }
 }
 
-/// An iterator on a stack of its own.
+/// Forwards to an iterator, after growing the stack if little is left.
 struct DeepIter {
     /// `None` only while it is dropped.
     iter: Option<Box<dyn ElementIter>>,
@@ -225,12 +225,12 @@ mod tests {
     use std::sync::OnceLock;
     use tensorferry_core::DType;
 
-    /// Runs this on a thread with as little stack as a user's may have.
+    /// Runs `run` on a thread with a small stack, such as a user's thread may have.
     fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
         std::thread::Builder::new().stack_size(512 << 10).spawn(run).unwrap().join().unwrap();
     }
 
-    /// What every stage is that can be stacked upon itself.
+    /// Stages that can be applied to their own output.
     fn stages() -> Vec<fn(&Dataset) -> Dataset> {
         vec![
             |input| input.take(Some(6)),

@@ -1,5 +1,5 @@
-//! Iterators that stages share: over one input with a number, and over one input whose elements
-//! are given to a function.
+//! Iterators that stages share: [`numbered`] keeps a number beside its input, and [`Counted`]
+//! counts its elements and can take one back.
 
 use crate::checkpoint::state::State;
 use crate::error::Result;
@@ -9,15 +9,15 @@ use crate::stage::{
 };
 use tensorferry_io::cancel::CancelToken;
 
-/// An iterator over one input that keeps a number, which is all its state besides the input's.
+/// An iterator over one input. Its own state is a number.
 struct Numbered<F> {
     input: Box<dyn ElementIter>,
     number: u64,
     next: F,
 }
 
-/// An iterator over `input` from which `next` takes elements. The number is `start` at first, and
-/// saved and restored. `next` changes it only after its last `?`.
+/// An iterator that calls `next` with an iterator over `input` and a number. The number is `start`
+/// at first, and saved and restored. `next` must change it only after its last `?`.
 ///
 /// # Errors
 /// As [`Dataset::element_iter`].
@@ -46,7 +46,7 @@ impl<F: FnMut(&mut dyn ElementIter, &mut u64) -> Step + Send> ElementIter for Nu
     }
 }
 
-/// An iterator that counts its elements, those that are errors included, and takes one back.
+/// An iterator that counts its elements, including errors, and can take one back.
 pub(crate) struct Counted {
     iter: Box<dyn ElementIter>,
     spec: Vec<Component>,
@@ -83,8 +83,8 @@ impl Counted {
         Ok(Some(element.map(|element| (index, element))))
     }
 
-    /// The next element and what `call` makes of it. An error of `call` names the stage and the
-    /// element. After an interruption of `call` the same element is the next.
+    /// The next element and the result of `call` for it. An error of `call` names the stage and the
+    /// element. If `call` is interrupted, the next call returns the same element.
     pub(crate) fn next_with<T>(
         &mut self,
         stage: &'static str,
@@ -95,7 +95,7 @@ impl Counted {
         Ok(Some(made.map(|made| (element, made)).map_err(|error| error.at_element(stage, index))))
     }
 
-    /// What `call` makes of the element that came last, which is given back if it is interrupted.
+    /// The result of `call` for the last element, which is given back if `call` is interrupted.
     pub(crate) fn attempt<T>(
         &mut self,
         element: &Element,
@@ -104,7 +104,7 @@ impl Counted {
         uninterrupted(call(element.clone())).inspect_err(|_| self.give_back(element.clone()))
     }
 
-    /// Makes the element that came last the next.
+    /// Gives back the last element, so that it is the next.
     pub(crate) fn give_back(&mut self, element: Element) {
         self.index = self.index.saturating_sub(1);
         if !self.iter.back() {

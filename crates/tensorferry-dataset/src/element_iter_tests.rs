@@ -14,7 +14,7 @@ use crate::user_fn::function::Function;
 use crate::{BatchOptions, InterleaveOptions, PaddedBatchOptions, ShuffleOptions, WindowOptions};
 use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
 
-/// Numbers drawn one after the other.
+/// A sequence of pseudo-random numbers.
 struct Draw(u64);
 
 impl Draw {
@@ -46,7 +46,7 @@ fn nested(element: Element) -> Dataset {
     }
 }
 
-/// One more stage, whose elements are numbers again.
+/// Adds a random stage, whose elements are numbers.
 fn stacked(input: &Dataset, draw: &mut Draw) -> Dataset {
     let (spec, pick) = (element_spec(), draw.number(5));
     let size = draw.size(4);
@@ -139,7 +139,7 @@ fn random(draw: &mut Draw) -> Dataset {
         _ => ints(&(0..n).map(|_| draw.number(8)).collect::<Vec<_>>()),
     };
     let depth = draw.size(4);
-    // Not more elements than can be resumed after each in a moment.
+    // Limit the number of elements: the tests resume after each of them.
     (0..depth).fold(source, |dataset, _| stacked(&dataset, draw).take(Some(40)))
 }
 
@@ -203,7 +203,7 @@ fn random_stacks_are_the_same_read_ahead() {
     }
 }
 
-/// What Python's `bucket_by_sequence_length` is made of.
+/// The stages behind Python's `bucket_by_sequence_length`.
 #[test]
 fn sequences_are_batched_by_their_lengths() {
     let word = |len: i64| -> Element {
@@ -255,7 +255,7 @@ fn what_shuffles_inside_a_function_goes_on_in_the_order_it_had() {
         (0..3).for_each(|_| drop(interrupted.next()));
         let mut resumed = stream(&dataset);
         resumed.restore(&interrupted.save().unwrap()).unwrap();
-        // And so after a second save.
+        // The same after a second save.
         let mut again = stream(&dataset);
         again.restore(&resumed.save().unwrap()).unwrap();
         let three = |mut stream: crate::testing::Pass| {
@@ -282,7 +282,7 @@ fn a_state_says_the_same_whenever_it_is_saved() {
     }
 }
 
-/// A state without the addresses of its tensors.
+/// A state as text, without the addresses of its tensors.
 fn strip(state: &State) -> String {
     match state {
         State::Tensors(tensors) => tensors

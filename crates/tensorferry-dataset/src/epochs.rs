@@ -1,9 +1,9 @@
-//! The epoch of the next pass over a plan, however often the plan is built again.
+//! Epoch counters: the epoch of the next pass over a plan, even if the plan is built again.
 //!
 //! # Rationale
-//! A plan is cheap and often built anew for each pass: `for epoch in range(9): for batch in
-//! rows.batch(32)`. So passes are counted where all these plans meet, at their sources: each live
-//! source has a counter for every plan over it, found by a hash of the plan's stages. Different
+//! Plans are cheap and often built again for each pass: `for epoch in range(9): for batch in
+//! rows.batch(32)`. So passes are counted at the sources, which all these plans share. Each live
+//! source has a counter for every plan over it, keyed by a hash of the plan's stages. Different
 //! plans have different counters, and a counter lives no longer than its source.
 
 use crate::checkpoint::change::Change;
@@ -39,7 +39,7 @@ const MOST: usize = 1 << 16;
 /// ```
 pub struct EpochCounter {
     dataset: Dataset,
-    /// The plan with the seeds of a saved state in the place of drawn ones, once one was loaded.
+    /// The plan with the seeds of a loaded checkpoint instead of drawn ones.
     adopted: ForkSafe<Option<Dataset>>,
     alone: bool,
     mark: AtomicU64,
@@ -47,28 +47,29 @@ pub struct EpochCounter {
     known: OnceLock<Known>,
 }
 
-/// What is found out about a plan at its first pass.
+/// Facts about a plan, computed at its first pass.
 struct Known {
     key: u64,
-    /// The keys of the stages that the plan is made of, its own among them.
+    /// Keys of all stages of the plan, including its own.
     parts: Vec<u64>,
     roots: Vec<Root>,
     counter: Arc<Counter>,
 }
 
-/// How far the passes over one plan have come.
+/// The pass counter of a plan.
 #[derive(Default)]
 struct Counter {
     next: AtomicU64,
-    /// The last call of [`EpochCounter::set`] that was heeded.
+    /// Number of the last call of [`EpochCounter::set`] that was applied.
     heard: AtomicU64,
 }
 
-/// A source: a stage that reads from no other.
+/// A source: a stage without inputs.
 #[derive(Clone)]
 enum Root {
     Stage(Weak<dyn Stage>),
-    /// One that draws is made again with another seed, and is known by the draw.
+    /// A source with a drawn seed. It is identified by the draw, because adopting a seed rebuilds
+    /// the stage.
     Draw(Draw),
 }
 
@@ -88,21 +89,21 @@ impl Root {
     }
 }
 
-/// What is counted at a source.
+/// The counters of a source.
 struct Counted {
-    /// Keeps the source's address from being another's.
+    /// Keeps the source's address from being reused.
     root: Root,
     counters: HashMap<u64, Arc<Counter>>,
-    /// The epochs given to [`EpochCounter::set`], by plan, with the number of the call.
+    /// Epochs from [`EpochCounter::set`] by plan, with the number of the call.
     set: HashMap<u64, (u64, u64)>,
 }
 
 #[derive(Default)]
 struct Registry {
     roots: HashMap<(bool, u64), Counted>,
-    /// How many roots to keep before those that are gone are looked for.
+    /// Number of roots at which dead ones are removed.
     room: usize,
-    /// How many calls of [`EpochCounter::set`] there were.
+    /// Number of calls of [`EpochCounter::set`].
     calls: u64,
 }
 
@@ -118,7 +119,7 @@ impl Registry {
         self.roots.entry(root.id()).or_insert_with(new)
     }
 
-    /// The counter of a plan: the one that any of its sources has.
+    /// The counter of a plan, from any of its sources. All its sources then share it.
     fn counter(&mut self, key: u64, roots: &[Root]) -> Arc<Counter> {
         let known = roots.iter().find_map(|root| self.at(root).counters.get(&key).cloned());
         let counter = known.unwrap_or_default();
@@ -144,7 +145,7 @@ impl Registry {
         }
     }
 
-    /// The last call of `set` for one of these stages, and the epoch it said.
+    /// Number and epoch of the last `set` call for one of these stages.
     fn last_set(&mut self, known: &Known) -> Option<(u64, u64)> {
         let of_root = |root: &Root| {
             let set = self
@@ -158,11 +159,10 @@ impl Registry {
     }
 }
 
-/// What a walk over a plan's stages finds.
+/// The result of a walk over a plan's stages.
 #[derive(Default)]
 struct Walk {
-    /// The keys of the stages seen so far, by their address: a stage that is read twice is visited
-    /// once.
+    /// Keys of the visited stages by address, so that a stage that is read twice is visited once.
     keys: HashMap<usize, u64>,
     roots: Vec<Root>,
     window: bool,
@@ -201,8 +201,7 @@ impl Walk {
 }
 
 impl EpochCounter {
-    /// The passes over a plan, counted with those over every plan that is written like it over the
-    /// same sources.
+    /// The counter of a plan, shared with every plan of the same stages over the same sources.
     #[must_use]
     pub fn new(dataset: Dataset) -> Self {
         let (mark, family) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -216,20 +215,20 @@ impl EpochCounter {
         }
     }
 
-    /// The passes over a plan, counted from 0 and with no others.
+    /// The counter of a plan, starting at 0 and not shared.
     #[must_use]
     pub fn alone(dataset: Dataset) -> Self {
         Self { alone: true, ..Self::new(dataset) }
     }
 
-    /// Has these passes be counted apart from those of other marks; what [`EpochCounter::set`] says
-    /// reaches all marks of a family. Before the first pass.
+    /// Counts these passes apart from those of other marks. [`EpochCounter::set`] applies to all
+    /// marks of a family. Must be called before the first pass.
     pub fn mark(&self, mark: u64, family: u64) {
         self.mark.store(mark, Ordering::Relaxed);
         self.family.store(family, Ordering::Relaxed);
     }
 
-    /// The passes over a plan of the same mark and family.
+    /// The counter of another plan, with the same mark and family.
     #[must_use]
     pub fn like(&self, dataset: Dataset) -> Self {
         let like = Self { alone: self.alone, ..Self::new(dataset) };
@@ -237,7 +236,7 @@ impl EpochCounter {
         like
     }
 
-    /// The plan, with the seeds that [`EpochCounter::resumed`] put in the place of drawn ones.
+    /// The plan, with the seeds from [`EpochCounter::resumed`] instead of drawn ones.
     #[must_use]
     pub fn dataset(&self) -> Dataset {
         let mut adopted = self.adopted.lock();
@@ -248,14 +247,13 @@ impl EpochCounter {
         }
         let mut change =
             Change { seeds: draws.iter().map(Seed::upcoming).collect(), ..Change::default() };
-        // Of the same stages with other seeds nothing can fail.
+        // Rebuilding the same stages with other seeds cannot fail.
         let dataset = dataset.rebuild(&mut change).unwrap_or_else(|_| dataset.clone());
         adopted.insert(dataset).clone()
     }
 
     fn known(&self) -> &Known {
-        // Found before the lock is taken: a forked process would wait for ever for a thread that it
-        // lacks.
+        // Computed outside of `get_or_init`: a process that is forked inside would wait for ever.
         match self.known.get() {
             Some(known) => known,
             None => {
@@ -282,20 +280,20 @@ impl EpochCounter {
         Known { key, parts, roots, counter }
     }
 
-    /// Whether it was made by [`EpochCounter::alone`].
+    /// Whether this counter was made by [`EpochCounter::alone`].
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.alone
     }
 
-    /// A number that is the same for plans that are written alike over sources of the same
-    /// contents, in this process.
+    /// A key that is equal for plans of the same stages over sources of the same contents, in this
+    /// process.
     #[must_use]
     pub fn key(&self) -> u64 {
         self.known().key
     }
 
-    /// The epoch of a pass that begins now.
+    /// Begins a pass, and returns its epoch.
     #[must_use]
     pub fn next(&self) -> Epoch {
         let known = self.known();
@@ -316,25 +314,24 @@ impl EpochCounter {
         Epoch(known.counter.next.load(Ordering::Relaxed))
     }
 
-    /// Says which epoch the next pass is: over this plan, and over every plan that is made of it,
-    /// before or after. Passes under way are left as they are.
+    /// Sets the epoch of the next pass over this plan and over every plan that is built on it,
+    /// before or after this call. Passes in progress are not affected.
     pub fn set(&self, epoch: u64) {
         let known = self.known();
         REGISTRY.lock().set(known.key, &known.roots, epoch);
-        // Of a plan that counts alone nothing is registered.
+        // The registry has no entry for a plan that counts alone, so set the counter too.
         let _heard = known.heed();
         known.counter.next.store(epoch, Ordering::Relaxed);
     }
 
-    /// Has the next pass over this plan be `epoch`, and leaves plans that are made of it as they
-    /// are.
+    /// Sets the epoch of the next pass over this plan, but not over plans that are built on it.
     pub fn count_from(&self, epoch: u64) {
         let known = self.known();
         let _heard = known.heed();
         known.counter.next.store(epoch, Ordering::Relaxed);
     }
 
-    /// The epoch that the last call of [`EpochCounter::set`] said of this very plan.
+    /// The epoch of the last call of [`EpochCounter::set`] for this plan itself.
     #[must_use]
     pub fn last_set(&self) -> Option<u64> {
         let known = self.known();
@@ -343,14 +340,14 @@ impl EpochCounter {
         known.roots.iter().filter_map(of_root).max().map(|(_, epoch)| epoch)
     }
 
-    /// Continues from a saved iteration: the next pass is the one after it, and the seeds that
-    /// were drawn are those it was saved with, in every plan over the stages that drew them. Passes
-    /// under way are left as they are.
+    /// Continues after a resumed iteration: the next pass is the one after it. Drawn seeds become
+    /// those of the checkpoint, in every plan over the stages that drew them. Passes in progress
+    /// are not affected.
     pub fn resumed(&self, iter: &Iter) {
         self.adopt(&iter.dataset().drawn_seeds(), iter.epoch());
     }
 
-    /// As [`EpochCounter::resumed`], of what was saved.
+    /// As [`EpochCounter::resumed`], from a checkpoint.
     pub fn resumed_from(&self, saved: &Checkpoint) {
         self.adopt(&saved.seeds, saved.epoch());
     }
@@ -362,7 +359,7 @@ impl EpochCounter {
 }
 
 impl Known {
-    /// What [`EpochCounter::set`] said since the last pass.
+    /// The epoch from [`EpochCounter::set`], if it was called since the last pass.
     fn heed(&self) -> Option<u64> {
         let (call, epoch) = REGISTRY.lock().last_set(self)?;
         (self.counter.heard.fetch_max(call, Ordering::Relaxed) < call).then_some(epoch)
@@ -376,8 +373,8 @@ impl fmt::Debug for EpochCounter {
 }
 
 impl Dataset {
-    /// The same plan with `value` in the place of the seed that its last stage drew; the plan
-    /// itself if that is a stage of `inputs`, or drew none.
+    /// The same plan with `value` instead of the seed that its last stage drew. Returns the plan
+    /// itself if that stage belongs to one of `inputs`, or drew no seed.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -405,7 +402,7 @@ impl Dataset {
         Ok(made)
     }
 
-    /// The seed that the last stage drew because none was given: that of the next pass.
+    /// The seed of the next pass, if the last stage drew one because none was given.
     #[must_use]
     pub fn drawn_seed(&self) -> Option<u64> {
         self.stage.checkpoint().seed.and_then(Seed::drawn).map(Seed::upcoming)

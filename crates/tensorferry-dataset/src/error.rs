@@ -1,3 +1,3 @@
-//! What can go wrong.
+//! The error type of datasets, which core defines.
 
 pub use tensorferry_core::{ComponentId, Error, Result};

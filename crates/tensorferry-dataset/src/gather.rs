@@ -1,5 +1,5 @@
-//! Random access by other means: [`Stage::get`](crate::stage::Stage::get) by gathering, and some
-//! components from a gather of all.
+//! Helpers for random access: [`Stage::get`](crate::stage::Stage::get) through a gather, and a
+//! gather of some components through one of all.
 
 use crate::error::Result;
 use crate::spec::{Component, tensors};
@@ -9,11 +9,11 @@ use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::memory::pool;
 
-/// The most rows that a stage computes in `slice` although it does not share them. More are
-/// gathered, a part at a time.
+/// Maximum rows that a stage computes in `slice`, rather than sharing them. More rows are gathered,
+/// a part at a time.
 pub(crate) const MADE_ROWS: usize = 1 << 20;
 
-/// An element whose components are tensors of known shape, by gathering one row.
+/// Computes an element by gathering one row. Its components must be tensors of known shape.
 pub(crate) fn get_by_gather(
     spec: &[Component],
     index: u64,
@@ -40,8 +40,8 @@ pub(crate) fn get_by_gather(
 /// Gathers all components.
 type Gather<'a> = dyn Fn(&mut [RowRequest], &mut [RowsOut<'_>]) -> Result<()> + 'a;
 
-/// Gathers some components by gathering all; the others go to memory that is dropped. Element by
-/// element where a component cannot be gathered.
+/// Gathers some components by gathering all and dropping the others. Gathers element by element if
+/// a component has no known shape or is requested twice.
 pub(crate) fn gather_some(
     spec: &[Component],
     which: &[usize],

@@ -3,8 +3,8 @@
 use crate::error::Error;
 use std::sync::Arc;
 
-/// The names of a dataset's components; none where only their numbers are known. They change
-/// nothing about the elements.
+/// The names of a dataset's components, or none if they are only numbered. Names do not change the
+/// elements.
 #[derive(Clone, Default)]
 pub(crate) struct Names(Option<Arc<[Arc<str>]>>);
 
@@ -13,8 +13,8 @@ impl Names {
         Self(Some(names))
     }
 
-    /// The error of a value of component `at`, which is named unless it is the only one and has no
-    /// name.
+    /// The error of a value of component `at`. Names the component, unless it is the only one and
+    /// has no name.
     pub(crate) fn misfit(&self, at: usize, components: usize, error: Error) -> Error {
         if components == 1 && self.0.is_none() {
             error

@@ -1,4 +1,4 @@
-//! Chains of index arithmetic against the obvious lists; and what the tests of those stages share.
+//! Tests of random chains of index arithmetic against plain lists, and helpers for these stages.
 
 use crate::BatchOptions;
 use crate::checkpoint::change::Change;
@@ -14,10 +14,10 @@ use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled};
 
-/// A dataset that only iterates, of unknown length.
+/// A dataset without random access, of unknown length.
 struct Streamed(Dataset);
 
-/// The same elements as a stream.
+/// The same elements without random access.
 pub(crate) fn streamed(input: &Dataset) -> Dataset {
     Dataset::of(Streamed(input.clone()))
 }
@@ -48,7 +48,7 @@ pub(crate) fn context() -> Context {
     Context::new(Epoch(0), CancelToken::default())
 }
 
-/// The values of an element of int64 tensors, one after the other.
+/// The values of an element of int64 tensors, concatenated.
 pub(crate) fn values(element: &Element) -> Result<Vec<i64>> {
     let mut all = Vec::new();
     for value in element {
@@ -67,8 +67,7 @@ pub(crate) fn numbers(dataset: &Dataset) -> Result<Vec<i64>> {
     Ok(rows(dataset)?.concat())
 }
 
-/// `0..n`, and 1000 times something of the epoch: what a shuffle before a stage shows of its
-/// epochs.
+/// `0..n` plus 1000 times a number that depends on the epoch, so that elements show their epoch.
 struct Epochal(u64, Vec<Component>);
 
 fn epochal(n: u64) -> Dataset {
@@ -112,7 +111,7 @@ impl Stage for Epochal {
 /// Elements of scalars.
 type List = Vec<Vec<i64>>;
 
-/// A dataset, and the lists that it has to be in every epoch.
+/// A dataset, and the elements that it must have in every epoch.
 #[derive(Clone)]
 struct Case {
     dataset: Dataset,
@@ -125,20 +124,20 @@ impl Case {
         Self { dataset: epochal(n), list: Rc::new(list) }
     }
 
-    /// The case whose lists come from this one's.
+    /// A case for `dataset`, with this case's lists after `change`.
     fn then(&self, dataset: Dataset, change: impl Fn(List) -> List + 'static) -> Self {
         let list = Rc::clone(&self.list);
         Self { dataset, list: Rc::new(move |epoch| change(list(epoch))) }
     }
 
-    /// The same elements of another dataset.
+    /// A case for `dataset`, with the same lists.
     fn same(&self, dataset: Dataset) -> Self {
         Self { dataset, list: Rc::clone(&self.list) }
     }
 
     fn repeat(&self, count: Option<u64>) -> Self {
         let list = Rc::clone(&self.list);
-        // An endless one is cut by who calls this.
+        // The caller truncates an infinite one.
         let rounds = move |epoch: Epoch| match count {
             Some(1) => list(epoch),
             count => (0..count.unwrap_or(40)).flat_map(|round| list(epoch.child(round))).collect(),
@@ -201,7 +200,7 @@ impl Case {
         self.same(self.dataset.map(make("identity", Ok), self.dataset.spec().to_vec()))
     }
 
-    /// One more stage, chosen by `draw`, which gives a number below its argument.
+    /// Adds a random stage. `draw` returns a number below its argument.
     fn grow(&self, draw: &mut impl FnMut(usize) -> usize) -> Result<Self> {
         let width = self.dataset.spec().len();
         Ok(match draw(16) {
@@ -253,7 +252,7 @@ fn in_epoch(epoch: Epoch) -> Context {
 
 fn check_stream(dataset: &Dataset, list: &List, epoch: Epoch) -> Result<()> {
     let mut stream = crate::testing::Pass(dataset.element_iter(&in_epoch(epoch))?);
-    // One more than expected, should it not end.
+    // One more than expected, in case it does not end.
     let all =
         std::iter::from_fn(|| stream.next()).take(list.len() + 1).map(|element| values(&element?));
     assert_eq!(all.collect::<Result<List>>()?, *list, "{dataset} in {epoch:?}");
@@ -261,7 +260,7 @@ fn check_stream(dataset: &Dataset, list: &List, epoch: Epoch) -> Result<()> {
     Ok(())
 }
 
-/// Elements by index, gathered in any order and more than once, and in batches.
+/// Checks elements by index, gathered in random order with repetitions, and in batches.
 fn check_indexed(
     dataset: &Dataset,
     list: &List,
@@ -325,7 +324,7 @@ fn check_case(case: &Case, draw: &mut impl FnMut(usize) -> usize) -> Result<()> 
             Cardinality::Infinite => panic!("{dataset} ends"),
         }
         check_stream(dataset, &list, epoch)?;
-        // What only streams is what indexed stages see of it when one before them does.
+        // The elements are the same without random access.
         check_stream(&streamed(dataset), &list, epoch)?;
         if dataset.is_indexed() {
             check_indexed(dataset, &list, epoch, draw)?;
@@ -348,7 +347,7 @@ fn random_chains_agree_with_lists_however_they_are_read_and_wherever_resumed() -
         let mut case = Case::new(draw(14) as u64);
         for _ in 0..1 + draw(6) {
             let next = case.grow(&mut draw)?;
-            // Repeats of repeats grow beyond what need be looked at.
+            // Truncate repeats of repeats, to keep the test fast.
             case = if (next.list)(Epoch(0)).len() > 60 { next.take(60) } else { next };
         }
         indexed += u32::from(case.dataset.is_indexed());

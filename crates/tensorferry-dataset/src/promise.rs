@@ -3,8 +3,8 @@
 use crate::spec::Component;
 use tensorferry_core::Shape;
 
-/// Whether elements of one specification are always (`Some(true)`) or never (`Some(false)`) what
-/// another promises.
+/// Whether elements of the specification `is` match `promised`: always (`Some(true)`), never
+/// (`Some(false)`), or depending on the element (`None`).
 pub(crate) fn keeps(is: &[Component], promised: &[Component]) -> Option<bool> {
     if is.len() != promised.len() {
         return Some(false);

@@ -1,4 +1,4 @@
-//! What the elements of a dataset are: components, and how many elements there are.
+//! Specifications of elements: [`Component`] and [`Cardinality`].
 
 use crate::error::{Error, Result};
 use std::fmt;
@@ -10,12 +10,12 @@ use tensorferry_core::TensorSpec;
 pub enum Component {
     /// A tensor.
     Tensor(TensorSpec),
-    /// A dataset of its own, as `window` makes them.
+    /// A nested dataset, as `window` makes.
     Dataset(Vec<Component>),
 }
 
 impl Component {
-    /// The specification of a tensor; `None` of a nested dataset.
+    /// The specification of a tensor; `None` for a nested dataset.
     #[must_use]
     pub fn tensor(&self) -> Option<&TensorSpec> {
         match self {
@@ -24,7 +24,7 @@ impl Component {
         }
     }
 
-    /// Components as a description has them: `(int64[], uint8[28, 28])`.
+    /// Components as they appear in a description: `(int64[], uint8[28, 28])`.
     pub(crate) fn list(parts: &[Self]) -> String {
         let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
         format!("({})", parts.join(", "))
@@ -78,7 +78,7 @@ impl Cardinality {
         }
     }
 
-    /// Of the first `count` elements.
+    /// The cardinality of the first `count` elements.
     #[must_use]
     pub(crate) fn at_most(self, count: u64) -> Self {
         match self {
@@ -88,7 +88,7 @@ impl Cardinality {
         }
     }
 
-    /// The number of elements after `change`, which is applied if they are finite.
+    /// The cardinality with `change` applied to a finite number of elements.
     #[must_use]
     pub(crate) fn map(self, change: impl FnOnce(u64) -> u64) -> Self {
         match self {

@@ -8,7 +8,7 @@
 //!
 //! A stage declares in [`Stage::elements`] where its elements come from. Random access is forwarded
 //! to an input only where a stage declares it, so forwarding cannot be wrong by accident.
-//! What depends on the plan alone ([`Hints`]) is computed once, when a [`Dataset`] is made.
+//! [`Hints`] depend on the plan alone. They are computed once, when a [`Dataset`] is made.
 //!
 //! Plan, stage, value and iterator name each other and therefore share this file.
 
@@ -28,7 +28,7 @@ use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, write_row};
 
-/// A plan: where elements come from and what becomes of them. Cloning shares it.
+/// A plan: where elements come from, and how they are transformed. Clones share it.
 #[derive(Clone)]
 pub struct Dataset {
     pub(crate) stage: Arc<dyn Stage>,
@@ -169,7 +169,7 @@ pub(crate) trait Locate {
 #[derive(Clone, Copy)]
 pub(crate) enum Columns<'a> {
     All,
-    /// These, in this order; the others are not read where that can be avoided.
+    /// These components, in this order. The others are not read if that can be avoided.
     Some(&'a [usize]),
 }
 
@@ -201,7 +201,7 @@ pub(crate) struct Hints {
     pub(crate) reads_files: bool,
     /// Another epoch gives other elements or another order.
     pub(crate) depends_on_epoch: bool,
-    /// Arrays that are read past the system's cache.
+    /// Number of arrays that bypass the page cache.
     pub(crate) direct_arrays: usize,
     /// Bytes of one group of each block shuffle.
     pub(crate) group_bytes: usize,
@@ -242,7 +242,7 @@ pub(crate) struct CheckpointInfo<'a> {
 }
 
 impl<'a> CheckpointInfo<'a> {
-    /// Of a stage whose elements follow from a seed: draws are told apart.
+    /// The info of a stage whose elements depend on a seed. Its identity distinguishes draws.
     pub(crate) fn of_seed(seed: &'a Seed) -> Self {
         Self { seed: Some(seed), identity: seed.identity(), ..Self::default() }
     }
@@ -258,9 +258,9 @@ pub(crate) trait Stage: Send + Sync {
     /// How many elements there are.
     fn cardinality(&self) -> Cardinality;
 
-    /// The name and arguments, as in the plan's description: `shuffle(seed=7)`. Contains what
-    /// changes the elements and nothing else (no drawn seed): a state of a plan with another
-    /// description is refused.
+    /// The name and arguments, as in the plan's description: `shuffle(seed=7)`. Contains exactly
+    /// the arguments that change the elements, without drawn seeds. The checkpoint of a plan with
+    /// another description is refused.
     fn describe(&self) -> String;
 
     /// The same stage over other inputs, given in the order of [`Stage::inputs`].
@@ -279,7 +279,8 @@ pub(crate) trait Stage: Send + Sync {
         Vec::new()
     }
 
-    /// What the stage holds for a garbage collector besides its functions and inputs.
+    /// The objects that the stage holds, besides those of its functions and inputs, for a garbage
+    /// collector.
     fn captures(&self) -> Vec<Capture> {
         Vec::new()
     }
@@ -294,7 +295,7 @@ pub(crate) trait Stage: Send + Sync {
         CheckpointInfo::default()
     }
 
-    /// Element `index`, which is less than the cardinality. Only of indexed stages.
+    /// Element `index`, which is less than the cardinality. Only for indexed stages.
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         match self.elements() {
             Elements::Kept(input) => input.stage.get(index, cx),
@@ -318,9 +319,8 @@ pub(crate) trait Stage: Send + Sync {
         }
     }
 
-    /// Writes components of the requested elements into rows, one [`RowsOut`] for each. Only of
-    /// indexed stages all of whose components are tensors of known shape. May overwrite the
-    /// requests.
+    /// Writes components of the requested elements into rows, one [`RowsOut`] for each. Only for
+    /// indexed stages whose components are all tensors of known shape. May overwrite the requests.
     fn gather(
         &self,
         columns: Columns<'_>,
@@ -340,7 +340,7 @@ pub(crate) trait Stage: Send + Sync {
         }
     }
 
-    /// The indexed dataset whose consecutive elements this stage stacks and does nothing else with.
+    /// The indexed dataset whose consecutive elements this stage stacks, if it does nothing else.
     fn unstacked(&self) -> Option<Dataset> {
         None
     }
@@ -390,15 +390,15 @@ pub(crate) trait ElementIter: Send {
     /// takes nothing out of its own state before the last `?`.
     fn next(&mut self) -> Step;
 
-    /// Goes back by the element that came last, if that costs nothing.
+    /// Moves back by one element, if that is free. Returns whether it did.
     fn back(&mut self) -> bool {
         false
     }
 
-    /// What [`ElementIter::restore`] needs to continue from here.
+    /// The state from which [`ElementIter::restore`] continues.
     fn save(&self) -> Result<State>;
 
-    /// Goes to where an iterator of the same plan and epoch was saved.
+    /// Moves to the position at which an iterator of the same plan and epoch was saved.
     ///
     /// # Errors
     /// [`Error::State`] if the state is not one of this kind of iterator.

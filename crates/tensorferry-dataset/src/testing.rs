@@ -1,4 +1,4 @@
-//! What the tests of streams share.
+//! Helpers for tests of iterators.
 
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tensorferry_core::Tensor;
 use tensorferry_io::cancel::{CancelToken, interruptible_every};
 
-/// These numbers, one after the other.
+/// A dataset of these numbers.
 pub(crate) fn ints(values: &[i64]) -> Dataset {
     Dataset::from_tensor_slices([Tensor::from_vec(values.to_vec(), &[values.len()]).unwrap()])
         .unwrap()
@@ -22,7 +22,7 @@ pub(crate) fn range(n: i64) -> Dataset {
     ints(&(0..n).collect::<Vec<_>>())
 }
 
-/// `0..n`, from a generator, however large `n` is.
+/// `0..n` from a generator. `n` may be large.
 pub(crate) fn counting(n: i64) -> Dataset {
     let each = Function::new("counting", move |()| {
         Ok(Box::new((0..n).map(|value| Ok(element(value)))) as Generator)
@@ -30,7 +30,7 @@ pub(crate) fn counting(n: i64) -> Dataset {
     Dataset::from_generator(each, element_spec())
 }
 
-/// `0..n` from a generator that fails then, and ends.
+/// `0..n` from a generator that then fails and ends.
 pub(crate) fn dying(n: i64) -> Dataset {
     let numbers = move || {
         (0..n).map(|value| Ok(element(value))).chain([Err(failed("it is broken".to_owned()))])
@@ -56,7 +56,7 @@ pub(crate) fn first(element: &Element) -> i64 {
     element[0].tensor().unwrap().view::<i64>().unwrap().iter().next().unwrap()
 }
 
-/// The first number of each element, none of which may be an error.
+/// The first number of each element. Panics on an error.
 pub(crate) fn values(dataset: &Dataset) -> Vec<i64> {
     dataset.iter().map(|element| first(&element.unwrap())).collect()
 }
@@ -75,7 +75,7 @@ pub(crate) fn even() -> Function<Element, bool> {
     Function::new("even", |element: Element| Ok(first(&element) % 2 == 0))
 }
 
-/// `call`, which fails for the number `at`.
+/// A function that calls `call`, but fails for the number `at`.
 pub(crate) fn fails_at<Out>(
     at: i64,
     call: impl Fn(Element) -> Result<Out> + Send + Sync + 'static,
@@ -85,7 +85,7 @@ pub(crate) fn fails_at<Out>(
     })
 }
 
-/// A fresh stream in an epoch of its own.
+/// A new pass in epoch 3.
 pub(crate) fn stream(dataset: &Dataset) -> Pass {
     Pass(dataset.element_iter(&Context::new(Epoch(3), CancelToken::default())).unwrap())
 }
@@ -107,7 +107,7 @@ impl Pass {
     }
 }
 
-/// What is left of a stream, in words: values, shapes and errors.
+/// The remaining elements of a pass as text: values, shapes and errors.
 pub(crate) fn rest(stream: &mut Pass) -> Vec<String> {
     std::iter::from_fn(|| stream.next()).take(1000).map(|element| words(&element)).collect()
 }
@@ -134,8 +134,8 @@ fn words(element: &Result<Element>) -> String {
     }
 }
 
-/// Whether a stream that is restored after any number of elements gives what the uninterrupted one
-/// gives.
+/// Checks that a pass that is restored after any number of elements yields the same as one that is
+/// not interrupted.
 pub(crate) fn assert_resumes(dataset: &Dataset) {
     assert_goes_on_after_a_stop(dataset);
     let all = rest(&mut stream(dataset));
@@ -147,14 +147,14 @@ pub(crate) fn assert_resumes(dataset: &Dataset) {
         let state = interrupted.save().unwrap();
         let mut resumed = stream(dataset);
         resumed.restore(&state).unwrap();
-        // A state says the same once it is restored, before anything else is read.
+        // A restored state can be saved again before anything is read.
         let again = resumed.save().unwrap();
         let mut twice = stream(dataset);
         twice.restore(&again).unwrap();
         let expected = all.get(prefix..).unwrap_or_default();
         assert_eq!(rest(&mut resumed), expected, "{dataset} after {prefix} elements");
         assert_eq!(rest(&mut twice), expected, "{dataset} after {prefix} elements, restored twice");
-        // What was saved from goes on as if nothing had happened.
+        // The pass that was saved continues unchanged.
         assert_eq!(
             rest(&mut interrupted),
             expected,
@@ -164,7 +164,7 @@ pub(crate) fn assert_resumes(dataset: &Dataset) {
 }
 
 thread_local! {
-    /// After how many looks work is to be interrupted.
+    /// Number of calls of [`look`] before the one that returns true.
     static LOOKS: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -179,8 +179,8 @@ pub(crate) fn look() -> bool {
     left == Some(0)
 }
 
-/// Whether a stream that is stopped, wherever it looks whether to stop, goes on as if nothing had
-/// happened, and so does one that is restored from the state that it has then.
+/// Checks that a pass continues unchanged after an interruption at any check, and so does one that
+/// is restored from the state at that moment.
 pub(crate) fn assert_goes_on_after_a_stop(dataset: &Dataset) {
     let all = rest(&mut stream(dataset));
     for looks in 0..300 {
@@ -215,14 +215,14 @@ pub(crate) fn assert_goes_on_after_a_stop(dataset: &Dataset) {
     }
 }
 
-/// Whether states that are not this stream's are refused without a panic: every part of a good one
-/// is damaged in turn.
+/// Checks that damaged states are refused without a panic. Damages every part of a valid state in
+/// turn.
 pub(crate) fn assert_rejects_damage(dataset: &Dataset) {
     damage(dataset, true);
 }
 
-/// As [`assert_rejects_damage`], of plans with stages that need not look at all parts of a state:
-/// there is no panic.
+/// As [`assert_rejects_damage`], for plans whose stages may accept damaged parts. Checks only that
+/// nothing panics.
 pub(crate) fn assert_survives_damage(dataset: &Dataset) {
     damage(dataset, false);
 }
@@ -237,18 +237,17 @@ fn damage(dataset: &Dataset, refused: bool) {
         let mut resumed = stream(dataset);
         match resumed.restore(&damaged) {
             Err(Error::State { .. }) => {}
-            // Going back to elements that a damaged state names calls functions, which may fail.
+            // Restoring elements that a damaged state names calls functions, which may fail.
             Err(_) if !refused => {}
             Err(other) => panic!("{dataset}: {damaged:?} was refused with {other:?}"),
-            // Another number may be a state too; whatever it is, nothing may panic.
+            // Another number may be a valid state. Iterating must not panic.
             Ok(()) if !(certain && refused) => drop(rest(&mut resumed)),
             Ok(()) => panic!("{dataset}: {damaged:?} was accepted"),
         }
     }
 }
 
-/// States like `good`, each with one damage, and whether it is certain that they are not states of
-/// the same stream.
+/// Copies of `good` with one damage each, and whether it is certain that this makes them invalid.
 fn damages(good: &State) -> Vec<(State, bool)> {
     let mut all = vec![(State::Text("damaged".into()), true)];
     match good {
@@ -287,7 +286,7 @@ fn damages(good: &State) -> Vec<(State, bool)> {
     all
 }
 
-/// Whether the plan says the same after it was rebuilt.
+/// Checks that a rebuilt plan has the same description, cardinality and elements.
 pub(crate) fn assert_rebuilds(dataset: &Dataset) {
     let rebuilt = dataset.rebuild(&mut crate::checkpoint::change::Change::default()).unwrap();
     assert_eq!(rebuilt.to_string(), dataset.to_string());

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stage::{Dataset, Epoch};
 
-/// The position of an iteration: [`Iter::checkpoint`](crate::execute::iter::Iter::checkpoint) makes
-/// it, [`Dataset::resume`] continues it.
+/// The saved position of an iteration. [`Iter::checkpoint`](crate::execute::iter::Iter::checkpoint)
+/// makes it, and [`Dataset::resume`] continues from it.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     pub(crate) plan: Plan,
@@ -17,22 +17,22 @@ pub struct Checkpoint {
     pub(crate) epoch: Epoch,
     /// How many elements were handed out.
     pub(crate) position: u64,
-    /// What the stages of a plan that is not indexed hold back.
+    /// The state of the stages of a plan that is not indexed.
     pub(crate) state: Option<State>,
     /// Shard positions of the runs that this one continues, oldest first.
     pub(crate) origins: Vec<Resharded>,
 }
 
-/// Bytes of a plan's description that a state keeps, to say what differs. Whether plans differ, a
-/// hash tells.
+/// Bytes of a plan's description that a checkpoint keeps, to report what differs. A hash decides
+/// whether plans differ.
 const KEPT: usize = 400;
 
-/// A plan's description: its beginning and a hash of all.
+/// The beginning and the hash of a plan's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) text: String,
     pub(crate) hash: u64,
-    /// Which part of a whole it is.
+    /// The part of a sharded plan that this is.
     pub(crate) part: Option<Part>,
 }
 
@@ -58,7 +58,7 @@ impl Plan {
             stage += 1;
             break match (old.next(), new.next()) {
                 (Some(old), Some(new)) if old == new => continue,
-                // The end of a description that was cut.
+                // The kept description is truncated here.
                 (Some(old), Some(new)) if self.text.len() + 4 > KEPT && new.starts_with(old) => {
                     format!("they differ in stage {stage}, {new}, or after it")
                 }
@@ -89,8 +89,8 @@ impl Checkpoint {
         Self { plan: Plan::of(asked), seeds, epoch, position, state, origins }
     }
 
-    /// The plan with the state's seeds and shards; the plan itself, with what its stages cache, if
-    /// they are the same.
+    /// The plan with the seeds and shards of the checkpoint. If they are the same, it is the plan
+    /// itself, with its caches.
     pub(crate) fn rebuilt(&self, dataset: &Dataset) -> Result<Dataset> {
         let seeds = dataset.drawn_seeds();
         if seeds.len() != self.seeds.len() {
@@ -111,7 +111,7 @@ impl Checkpoint {
         Ok(dataset)
     }
 
-    /// The state's seeds, in the place of those that were drawn when the plan was built again.
+    /// The change that puts the checkpoint's seeds in place of drawn ones.
     pub(crate) fn change(&self, resharded: Option<Resharded>) -> Change {
         Change { seeds: self.seeds.iter().copied().collect(), resharded }
     }
@@ -122,18 +122,17 @@ impl Checkpoint {
         self.position
     }
 
-    /// The epoch they are of.
+    /// The epoch of these elements.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// The state of an iteration of the same plan that had handed out `position` elements of
-    /// `epoch`.
+    /// The checkpoint of the same plan after `position` elements of `epoch`.
     ///
     /// # Errors
-    /// [`Error::State`] if the state is of a plan that is not indexed, whose stages hold back what
-    /// follows from both: it stays where it is.
+    /// [`Error::State`] if the plan is not indexed and the epoch or position would change: the
+    /// state of its stages belongs to the saved position.
     pub fn moved(self, epoch: Epoch, position: u64) -> Result<Self> {
         if (epoch, position) == (self.epoch, self.position) {
             return Ok(self);
@@ -150,8 +149,8 @@ impl Checkpoint {
         Err(Error::State { what })
     }
 
-    /// The state of the same iteration after `position` elements. Only for indexed plans, whose
-    /// state is a position.
+    /// The checkpoint of the same iteration after `position` elements. Only for indexed plans,
+    /// whose state is a position.
     #[must_use]
     pub fn at(&self, position: u64) -> Self {
         Self { position, state: None, ..self.clone() }

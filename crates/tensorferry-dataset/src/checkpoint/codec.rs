@@ -1,8 +1,8 @@
-//! A saved iteration as bytes.
+//! A checkpoint as bytes.
 //!
-//! Numbers are written seven bits to a byte, the lowest first, the highest bit saying that more
-//! follow; texts and lists after their length. A hash of everything before it ends the bytes: what
-//! was cut or changed on the way is told, not restored.
+//! Numbers are written in LEB128: seven bits per byte, lowest first, with the highest bit set if
+//! more bytes follow. Texts and lists follow their length. The bytes end with a hash of everything
+//! before it, which detects bytes that were truncated or changed.
 
 use crate::checkpoint::change::Resharded;
 use crate::checkpoint::checkpoint::{Checkpoint, Plan};
@@ -122,11 +122,11 @@ fn damaged(why: &str) -> Error {
     Error::State { what: format!("the bytes of the state cannot be read: {why}") }
 }
 
-/// Where the bytes go.
+/// A destination of bytes.
 trait Sink {
     fn bytes(&mut self, bytes: &[u8]);
 
-    /// As many bytes as `fill` then writes.
+    /// Appends `len` bytes that `fill` writes.
     fn filled(&mut self, len: usize, fill: impl FnOnce(&mut [u8]));
 }
 
@@ -142,7 +142,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Only counts them.
+/// Counts bytes instead of storing them.
 struct Length(usize);
 
 impl Sink for Length {
@@ -207,7 +207,7 @@ fn put_tensor(out: &mut impl Sink, tensor: &Tensor) {
     put_int(out, tensor.shape().len() as u64);
     tensor.shape().iter().for_each(|dim| put_int(out, *dim as u64));
     out.filled(tensor.layout().nbytes(), |bytes| {
-        // Of the same dtype and size, nothing can fail.
+        // Cannot fail, because the dtype and the size match.
         let _same = tensorferry_io::gather::rows_out::write_row(tensor, bytes);
         if cfg!(target_endian = "big") {
             swap(tensor.dtype(), bytes);
@@ -224,7 +224,7 @@ fn swap(dtype: DType, bytes: &mut [u8]) {
     bytes.chunks_exact_mut(part).for_each(<[u8]>::reverse);
 }
 
-/// What is still to be read.
+/// The bytes that are left to read.
 struct Reader<'a> {
     bytes: &'a [u8],
 }
@@ -266,7 +266,7 @@ impl<'a> Reader<'a> {
         Err(damaged("a number is too long"))
     }
 
-    /// A count of things of at least one byte each.
+    /// A count of items of at least one byte each.
     fn count(&mut self) -> Result<usize> {
         let count = usize::try_from(self.int()?).unwrap_or(usize::MAX);
         if count > self.bytes.len() { Err(damaged("a length is past the end")) } else { Ok(count) }
@@ -374,7 +374,7 @@ mod tests {
         assert!(matches!(&parts[3], State::Text(text) if text == "naïve"));
     }
 
-    /// The bytes with a byte changed, and a hash that fits them again.
+    /// The bytes with one byte changed and the hash recomputed.
     fn resealed(bytes: &[u8], at: usize, byte: u8) -> Vec<u8> {
         let mut changed = bytes[..bytes.len() - 8].to_vec();
         changed[at] = byte;
@@ -399,7 +399,7 @@ mod tests {
                 "byte {at}"
             );
         }
-        // Damage that the hash does not tell: whatever is read, reading ends.
+        // Damage that the hash does not detect: reading must end.
         for at in 0..bytes.len() - 8 {
             for byte in [0, 1, 2, 3, 4, 5, 0x7f, 0x80, 0xff] {
                 match Checkpoint::from_bytes(&resealed(&bytes, at, byte)) {

@@ -8,7 +8,7 @@ use crate::value::check;
 use tensorferry_core::Tensor;
 
 impl State {
-    /// The tensors, which have to be as `spec` says.
+    /// The tensors, which must match `spec`.
     ///
     /// # Errors
     /// [`Error::State`] if it is something else.
@@ -33,7 +33,7 @@ impl State {
         tensors.map(Self::Tensors).map_err(|_| Error::State { what: what.into() })
     }
 
-    /// What [`State::of_element`] saved, which has to be as `spec` says.
+    /// The element that [`State::of_element`] saved, which must match `spec`.
     ///
     /// # Errors
     /// [`Error::State`] if it is something else.
@@ -49,7 +49,7 @@ impl State {
         }
     }
 
-    /// What [`State::of_result`] saved.
+    /// The element or error that [`State::of_result`] saved.
     ///
     /// # Errors
     /// As [`State::element_as`].

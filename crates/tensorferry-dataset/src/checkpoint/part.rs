@@ -1,9 +1,9 @@
-//! The last `shard` of a plan, and which part of the whole plan it makes this one.
+//! The last `shard` of a plan, and the part of the whole plan that it selects.
 
 use crate::shuffle::prng;
 use crate::stage::Dataset;
 
-/// Which part of a whole a plan is: what its `shard` says, and a hash of all else.
+/// The part of a whole that a plan is: the shard, and a hash of everything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) shards: u64,
@@ -11,8 +11,8 @@ pub(crate) struct Part {
     pub(crate) whole: u64,
 }
 
-/// The last `shard` of a plan on the way from its end to its source, and the stages after it, the
-/// last first.
+/// The last `shard` of a plan, and the stages after it, last first. Each of these must have one
+/// input.
 pub(crate) fn sharded(dataset: &Dataset) -> Option<(Dataset, Vec<Dataset>)> {
     let (mut stage, mut after) = (dataset.clone(), Vec::new());
     while stage.stage.checkpoint().shard.is_none() {

@@ -1,10 +1,9 @@
-//! Continuing with another number of shards.
+//! Resuming on another number of shards.
 //!
 //! # Rationale
-//! What `shard` hands out follows from positions alone, so the positions of all shards tell which
-//! elements of its input were not handed out; those are dealt out anew. A state gives its shard's
-//! position if only stages follow that take their input's elements one by one, or a fixed number at
-//! a time.
+//! The positions of all shards determine which elements of their input were not handed out. The new
+//! shards divide these elements. A checkpoint determines the position of its shard if all stages
+//! after `shard` consume their input one by one, or a fixed number of elements at a time.
 
 use crate::checkpoint::change::{Change, Resharded};
 use crate::checkpoint::checkpoint::{Checkpoint, Plan};
@@ -15,7 +14,7 @@ use crate::execute::options::Options;
 use crate::stage::Dataset;
 
 impl Plan {
-    /// Whether a dataset is this plan but for its number of shards, or which of them it is.
+    /// Whether a dataset is this plan with another number or index of shards.
     pub(crate) fn is_other_part(&self, dataset: &Dataset) -> bool {
         match (&self.part, Part::of(dataset)) {
             (Some(old), Some(new)) => {
@@ -27,7 +26,8 @@ impl Plan {
 }
 
 impl Checkpoint {
-    /// How many elements shard `index` of the run has, after all stages; `None` if there is no end.
+    /// Number of elements of shard `index` of the run, after all stages; `None` if it is not
+    /// finite.
     fn len_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<Option<u64>> {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
         let Some(input) = shard.stage.inputs().first() else {
@@ -41,8 +41,8 @@ impl Checkpoint {
     }
 
     /// # Errors
-    /// [`Error::State`] if this shard had ended and another may have been further: one state does
-    /// not tell.
+    /// [`Error::State`] if this shard had ended and another one is longer: one checkpoint does not
+    /// give the position of that shard.
     fn check_lockstep(&self, dataset: &Dataset, part: Part) -> Result<()> {
         if self.len_of(dataset, part.index, part.shards)?.is_none_or(|len| self.position < len) {
             return Ok(());
@@ -71,8 +71,8 @@ impl Checkpoint {
         Ok(shard)
     }
 
-    /// The position of shard `index` of the run if it was saved where this one was, counted in
-    /// elements that `shard` handed out.
+    /// The position of shard `index` of the run, in elements that `shard` handed out, if it was
+    /// saved at the position of this checkpoint.
     fn position_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<u64> {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
         let mut position = self.position;
@@ -94,7 +94,7 @@ impl Checkpoint {
         Ok(old.cardinality().finite().map_or(position, |had| position.min(had)))
     }
 
-    /// Continues with `dataset`'s part of what is left after the old shards' `positions`.
+    /// Resumes with `dataset`'s part of the elements left after the old shards' `positions`.
     fn resume_part(
         &self,
         dataset: &Dataset,
@@ -114,12 +114,12 @@ fn not_sharded() -> Error {
     Error::State { what: "the plan has no shard between its source and its end".into() }
 }
 
-/// Shards whose positions are worth listing.
+/// Maximum number of shards whose positions are computed.
 const MOST_SHARDS: u64 = 1 << 20;
 
 impl Dataset {
-    /// As [`Dataset::resume`], with a state of another part: all old shards are taken to be where
-    /// this one was. One that has ended does not tell where longer ones were, and is refused.
+    /// As [`Dataset::resume`], from the checkpoint of another part. Assumes that all old shards
+    /// were at the same position, and refuses a shard that had ended if others are longer.
     pub(crate) fn resume_part(&self, saved: &Checkpoint, options: &Options) -> Result<Iter> {
         let Some(part) = saved.plan.part else { return Err(not_sharded()) };
         if part.shards > MOST_SHARDS {
@@ -135,8 +135,8 @@ impl Dataset {
         saved.resume_part(self, positions?, options)
     }
 
-    /// Continues with this shard's part of what a run had not handed out, given the states of all
-    /// its shards, in any order.
+    /// Resumes with this shard's part of the elements that a run had not handed out, given the
+    /// checkpoints of all its shards, in any order.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -154,9 +154,9 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::State`] if they are not the states of all shards of one run, or a stage follows
-    /// `shard` whose position does not tell where the shard was: only maps, `enumerate`,
-    /// `components`, `batch`, `padded_batch` and `prefetch` may.
+    /// [`Error::State`] if they are not the checkpoints of all shards of one run, or if a stage
+    /// after `shard` does not determine the position of the shard: only maps, `enumerate`,
+    /// `components`, `batch`, `padded_batch` and `prefetch` do.
     pub fn resume_all(&self, saved: &[Checkpoint], options: &Options) -> Result<Iter> {
         if let Some(own) = saved.iter().find(|state| state.plan.check(self).is_ok()) {
             return self.resume(own, options);
@@ -184,7 +184,7 @@ impl Dataset {
     }
 
     /// # Errors
-    /// [`Error::State`] if more than a position would be needed to continue with other shards.
+    /// [`Error::State`] if a position does not suffice to resume on other shards.
     fn check_reshards(&self) -> Result<()> {
         let Some((shard, _)) = sharded(self) else { return Err(not_sharded()) };
         let shards = shard.stage.inputs().iter().map(shards_in).sum::<usize>();
@@ -199,7 +199,7 @@ impl Dataset {
     }
 }
 
-/// How many shards there are in a plan.
+/// Number of shards in a plan.
 fn shards_in(dataset: &Dataset) -> usize {
     let inputs = dataset.stage.inputs();
     dataset.deep(|| inputs.iter().map(shards_in).sum::<usize>())
@@ -207,12 +207,12 @@ fn shards_in(dataset: &Dataset) -> usize {
 }
 
 impl Checkpoint {
-    /// The plan with the state's seeds, and no more.
+    /// The plan with the checkpoint's seeds, but without its shards.
     fn seeded(&self, dataset: &Dataset) -> Result<Dataset> {
         Self { origins: Vec::new(), ..self.clone() }.rebuilt(dataset)
     }
 
-    /// Which part of the run this is of which `first` is a part too.
+    /// Checks that this checkpoint is of the same run as `first`, and returns its part.
     fn of_run(&self, first: &Self, states: usize) -> Result<Part> {
         let differ = |what: &str| {
             Err(Error::State { what: format!("the states are not of one run: {what}") })
@@ -280,7 +280,7 @@ mod tests {
                 let now = part(n, new, index, 4);
                 let mut iter = now.resume(&saved.clone().unwrap(), &Options::default()).unwrap();
                 seen.extend(values(iter.by_ref().take(1)));
-                // A state of the run that took over resumes too.
+                // A checkpoint of the resumed run can be resumed too.
                 let again = now.resume(&reread(&iter), &Options::default()).unwrap();
                 let rest = values(iter);
                 assert_eq!(values(again), rest);
@@ -357,7 +357,7 @@ mod tests {
                 })
                 .collect();
             let whole = part(7, 1, 0, batch);
-            // Shard 0 has 3 rows, the others 2: in batches of 3 all are as long.
+            // Shard 0 has 3 rows, the others 2. In batches of 3, all shards are equally long.
             for (index, state) in ended.iter().enumerate() {
                 match whole.resume(state, &Options::default()) {
                     Ok(rest) => assert!((index == 0 || batch == 3) && values(rest).is_empty()),

@@ -1,4 +1,4 @@
-//! Continuing an iteration from a checkpoint of the same plan.
+//! Resuming an iteration from a checkpoint of the same plan.
 
 use crate::checkpoint::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -7,13 +7,12 @@ use crate::execute::options::Options;
 use crate::stage::Dataset;
 
 impl Dataset {
-    /// Continues a saved iteration of the same plan: at once if the plan is indexed, else after
-    /// refilling what its stages held back. Seeds that were drawn are those of the saved
-    /// iteration.
+    /// Resumes an iteration of the same plan. An indexed plan starts at its position at once; other
+    /// plans first restore the buffers of their stages. Drawn seeds are those of the checkpoint.
     ///
-    /// The plan may have another number of shards: then this shard continues with its part of what
-    /// no shard has handed out, all of which are taken to be where the saved one was. Where they
-    /// were not, see [`Dataset::resume_all`].
+    /// The plan may have another number of shards. Then this shard continues with its part of the
+    /// elements that no shard has handed out, assuming that all shards were at the same position.
+    /// If they were not, use [`Dataset::resume_all`].
     ///
     /// ```
     /// use tensorferry_dataset::{Dataset, Options, Checkpoint};
@@ -49,8 +48,8 @@ impl Dataset {
         Ok(iter)
     }
 
-    /// Whether its elements depend on more than what it was built of: on the epoch, or on a seed
-    /// that was drawn.
+    /// Whether the elements depend on more than the plan: on the epoch, or on a seed that was
+    /// drawn.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -68,8 +67,8 @@ impl Dataset {
         self.depends_on_epoch() || !self.drawn_seeds().is_empty()
     }
 
-    /// The same plan with the seeds of a saved iteration in the place of those that were drawn when
-    /// it was built again: in the epoch of the state its elements are those of the saved iteration.
+    /// The same plan with the drawn seeds of a checkpoint. In the epoch of the checkpoint, its
+    /// elements are those of the saved iteration.
     ///
     /// # Errors
     /// [`Error::State`](crate::error::Error::State) if the state is damaged, or is of another plan:
@@ -134,7 +133,7 @@ mod tests {
         );
         assert!(refusal(&batch(3), &batch(3).take(Some(2))).contains("stage 3 is now take(2)"));
         assert!(refusal(&numbers(9), &base).contains("stage 1 was"));
-        // What differs lies beyond what the state keeps of the plan.
+        // The difference lies beyond the part of the plan that a checkpoint keeps.
         let long = |last| {
             (0..100).fold(base.clone(), |dataset, _| dataset.take(Some(10))).take(Some(last))
         };

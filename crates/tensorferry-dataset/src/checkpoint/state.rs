@@ -7,19 +7,19 @@ use tensorferry_core::Tensor;
 /// The state of an iterator, as nested plain data.
 #[derive(Debug)]
 pub enum State {
-    /// Nothing needs to be known.
+    /// No state.
     Nothing,
     /// A position or a count.
     Int(u64),
-    /// Elements held back, by value.
+    /// Buffered elements, by value.
     Tensors(Vec<Tensor>),
-    /// A word, such as an error's message.
+    /// Text, such as an error's message.
     Text(String),
-    /// Parts.
+    /// Nested states.
     List(Vec<State>),
 }
 
-// Stages nest lists in lists: neither copying nor dropping one may depend on the stack there is.
+// Stages nest lists in lists. Cloning and dropping them must not overflow the stack.
 impl Clone for State {
     fn clone(&self) -> Self {
         match self {
@@ -56,7 +56,7 @@ impl State {
         }
     }
 
-    /// The parts, of which there have to be `len`.
+    /// The parts of a list of length `len`.
     ///
     /// # Errors
     /// [`Error::State`] if it is something else.
@@ -67,7 +67,7 @@ impl State {
         }
     }
 
-    /// The parts, however many.
+    /// The parts of a list of any length.
     ///
     /// # Errors
     /// [`Error::State`] if it is something else.
@@ -89,7 +89,7 @@ impl State {
         }
     }
 
-    /// What `read` makes of it, unless there is nothing.
+    /// The result of `read`, or `None` for [`State::Nothing`].
     pub(crate) fn optional<T>(&self, read: impl FnOnce(&Self) -> Result<T>) -> Result<Option<T>> {
         match self {
             Self::Nothing => Ok(None),
@@ -97,12 +97,12 @@ impl State {
         }
     }
 
-    /// An error, as its code and its words.
+    /// The code and the message of an error.
     pub(crate) fn of_error(error: &Error) -> Self {
         Self::List(vec![Self::Text(error.code().into()), Self::Text(error.to_string())])
     }
 
-    /// What [`State::of_error`] saved.
+    /// The error that [`State::of_error`] saved.
     ///
     /// # Errors
     /// [`Error::State`] if it is something else.

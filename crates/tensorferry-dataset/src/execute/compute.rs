@@ -1,4 +1,4 @@
-//! Computing one element, a panic included, and the state of elements that wait.
+//! Computing one element, with panics as errors, and the state of prefetched elements.
 
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tensorferry_io::cancel::is_interrupted;
 
-/// Element `index`; an error where a stage panics.
+/// Computes element `index`. A panic in a stage becomes an error.
 pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
     if cx.stop.is_cancelled() {
         return Err(Error::Stopped);
@@ -16,7 +16,7 @@ pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Ele
     match catch_unwind(AssertUnwindSafe(|| {
         computing(cx.stats.as_ref(), || dataset.stage.get(index, cx))
     })) {
-        // It was not cancelled, and would be computed again without end.
+        // Nothing was cancelled, so the caller would request the element again, without end.
         Ok(Err(Error::Stopped)) if !cx.stop.is_cancelled() && !is_interrupted() => {
             Err(crate::user_fn::function::failed(
                 "a function returned Error::Stopped although nothing was interrupted. Return \
@@ -29,7 +29,7 @@ pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Ele
     }
 }
 
-/// The next element of an iterator; an error where a stage panics.
+/// The next element of an iterator. A panic in a stage becomes an error.
 pub(crate) fn advance(iter: &mut dyn ElementIter) -> Step {
     match catch_unwind(AssertUnwindSafe(|| iter.next())) {
         Ok(next) => next,
@@ -37,7 +37,7 @@ pub(crate) fn advance(iter: &mut dyn ElementIter) -> Step {
     }
 }
 
-/// A panic as an error, because the consumer would wait for a thread that has ended.
+/// A panic as an error. Otherwise the consumer would wait for a thread that has ended.
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let words = panic
         .downcast_ref::<&str>()
@@ -49,7 +49,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     ))
 }
 
-/// The state of a iter and of the elements that were made and not handed out.
+/// The state of an iterator and of the elements that were computed but not handed out.
 pub(crate) fn waiting_state(iter: State, waiting: &VecDeque<Result<Element>>) -> Result<State> {
     let element = |element: &Result<Element>| match element {
         Ok(values) => {

@@ -29,7 +29,7 @@ impl ElementIter for InOrder {
             return Ok(None);
         }
         value_of!(step(self.cx.stop.check()));
-        // First, so that the next element is the next even after a panic.
+        // Advance first: after a panic, the next call continues with the element after it.
         self.position += 1;
         let element = step(self.dataset.stage.get(self.position - 1, &self.cx));
         if element.is_err() {

@@ -23,12 +23,12 @@ use tensorferry_io::cancel::CancelToken;
 
 /// One pass over a dataset.
 ///
-/// An error is handed out in the place of its element; the iteration then continues. Dropping it
-/// stops its threads.
+/// An error takes the place of its element, and the iteration continues after it. Dropping the
+/// iterator stops its threads.
 pub struct Iter {
-    /// The plan as the user has it: what a saved state is compared with.
+    /// The plan as the user built it. Checkpoints are compared with it.
     asked: Dataset,
-    /// The plan that runs: with the seeds and positions of a restored state.
+    /// The plan that runs, with the seeds and shard positions of a restored checkpoint.
     dataset: Dataset,
     origins: Vec<Resharded>,
     cx: Context,
@@ -42,16 +42,15 @@ enum Mode {
     Indexed(u64),
     /// Any element on any thread.
     Workers(Workers),
-    /// In order in the caller's thread, after the elements that waited when the iteration was
-    /// saved.
+    /// In order in the caller's thread, after the prefetched elements of a restored checkpoint.
     Inline(Box<dyn ElementIter>, VecDeque<Result<Element>>),
     /// In order on a thread of its own.
     Producer(Producer),
-    /// It could not begin; the error is handed out once.
+    /// The iteration could not begin. The error is handed out once.
     Failed(Option<Error>),
 }
 
-/// Where an iteration starts: what a saved state says.
+/// Where an iteration starts, as given by a checkpoint.
 #[derive(Default)]
 pub(crate) struct Start {
     pub(crate) position: u64,
@@ -60,21 +59,20 @@ pub(crate) struct Start {
 }
 
 impl Dataset {
-    /// The elements of the plan's first epoch, computed as the plan says.
+    /// The elements of the plan's first epoch, with default options.
     #[must_use]
     pub fn iter(&self) -> Iter {
         self.iter_with(Epoch(0), &Options::default())
     }
 
-    /// The elements of an epoch: every `shuffle` that is to order each pass anew orders it by this
-    /// number. What cannot begin hands out its error as the first element.
+    /// The elements of an epoch, which determines the order of every `shuffle` that reshuffles each
+    /// iteration. If the iteration cannot begin, its first element is the error.
     #[must_use]
     pub fn iter_with(&self, epoch: Epoch, options: &Options) -> Iter {
         self.iter_from_start(epoch, options, None)
     }
 
-    /// As [`Dataset::iter_with`], and measures where the time goes: of other iterations that is not
-    /// even looked at.
+    /// As [`Dataset::iter_with`], and adds the times to `stats`. Other iterations are not timed.
     #[must_use]
     pub fn iter_with_stats(&self, epoch: Epoch, options: &Options, stats: &IterStats) -> Iter {
         self.iter_from_start(epoch, options, Some(stats.clone()))
@@ -100,8 +98,7 @@ impl IntoIterator for &Dataset {
 }
 
 impl Iter {
-    /// An iteration that has not begun. `dataset` is what `asked` becomes with the seeds of a saved
-    /// state.
+    /// An iteration that has not begun. `dataset` is `asked` with the seeds of a checkpoint.
     pub(crate) fn of(asked: Dataset, dataset: Dataset, epoch: Epoch, options: &Options) -> Self {
         let Hints { direct_arrays, group_bytes, .. } = dataset.hints;
         let budget = Some(Arc::new(MemoryBudget::new(direct_arrays, group_bytes, options)));
@@ -117,7 +114,7 @@ impl Iter {
         }
     }
 
-    /// Chooses how to run, and goes to where to start.
+    /// Chooses the mode and moves to the start.
     pub(crate) fn begin(&mut self, start: Start) -> Result<()> {
         self.position = start.position;
         self.origins = start.origins;
@@ -133,13 +130,12 @@ impl Iter {
     /// How many elements to read ahead.
     fn ahead(&self) -> usize {
         let automatic = || match self.dataset.hints.sequential {
-            // Functions may have effects: as few ahead as still keep two threads busy.
+            // Functions may have side effects: read ahead just enough to keep two threads busy.
             true => 2,
             false => 2 * self.options.threads(),
         };
         self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
-            // A device is asked for the next elements while these are used; and a consumer that
-            // waits for one can be interrupted.
+            // Reads overlap with the use of elements, and a waiting consumer can be interrupted.
             None if self.dataset.hints.reads_files => automatic(),
             None => 0,
             Some(ReadAhead::Automatic) => automatic(),
@@ -180,7 +176,7 @@ impl Iter {
         Ok(self.producer(iter, waiting, ahead))
     }
 
-    /// What [`waiting_state`] says: the iter goes to its place, and the elements are returned.
+    /// Restores a [`waiting_state`]: moves the iterator and returns the waiting elements.
     fn restore_waiting(
         &self,
         iter: &mut dyn ElementIter,
@@ -220,8 +216,7 @@ impl Iter {
             0 if self.dataset.spec().iter().all(|part| part.tensor().is_some()) => {
                 Limits { elements: 64, bytes: 64 << 10 }
             }
-            // Datasets cannot wait in a state by value: these are made just when they are asked
-            // for.
+            // A checkpoint cannot hold datasets by value, so they are computed only on request.
             0 => Limits { elements: 0, bytes: 0 },
             elements => Limits { elements, bytes: usize::MAX },
         };
@@ -242,14 +237,14 @@ impl Iter {
         }
     }
 
-    /// As [`Iterator::next`], but waits for another thread no longer than `timeout`: then it is
-    /// [`Poll::Pending`], and nothing is lost. What is computed in the caller's thread takes its
-    /// time (see [`Iter::is_inline`]).
+    /// As [`Iterator::next`], but waits at most `timeout` for another thread. After that it returns
+    /// [`Poll::Pending`], and no element is lost. The timeout does not limit elements that the
+    /// caller's thread computes: see [`Iter::is_inline`].
     pub fn next_within(&mut self, timeout: Duration) -> Poll<Option<Result<Element>>> {
         self.poll(Instant::now().checked_add(timeout))
     }
 
-    /// The next element if it was computed ahead and is at hand without any waiting, locking or
+    /// The next element, if it was computed ahead and is available without waiting, locking or
     /// computing.
     pub fn next_at_hand(&mut self) -> Option<Result<Element>> {
         if self.cx.stop.is_cancelled() {
@@ -264,15 +259,15 @@ impl Iter {
         Some(element)
     }
 
-    /// Takes back the element that was handed out last, to hand it out again: the
-    /// request for it was interrupted.
+    /// Takes back the element that was handed out last, to hand it out again. For callers whose
+    /// request was interrupted.
     pub fn give_back(&mut self, element: Result<Element>) {
         if matches!(element, Err(Error::Stopped)) {
             return;
         }
         self.position = self.position.saturating_sub(1);
         match &mut self.mode {
-            // It is computed again.
+            // The element is computed again.
             Mode::Indexed(_) => {}
             Mode::Workers(workers) => workers.give_back(element),
             Mode::Inline(_, waiting) => waiting.push_front(element),
@@ -281,8 +276,8 @@ impl Iter {
         }
     }
 
-    /// Whether the next element is computed in the thread that asks for it: waiting for it in steps
-    /// makes no sense.
+    /// Whether the next element is computed in the caller's thread. If so, [`Iter::next_within`]
+    /// never returns [`Poll::Pending`].
     #[must_use]
     pub fn is_inline(&self) -> bool {
         !matches!(self.mode, Mode::Workers(_) | Mode::Producer(_))
@@ -300,25 +295,26 @@ impl Iter {
         self.cx.epoch
     }
 
-    /// What stops this iteration from another thread: it then hands out [`Error::Stopped`].
+    /// A token that stops this iteration from any thread. The iteration then hands out
+    /// [`Error::Stopped`].
     #[must_use]
     pub fn stop(&self) -> CancelToken {
         self.cx.stop.clone()
     }
 
-    /// The plan that runs: of a resumed iteration, with the seeds of the state it was resumed from.
+    /// The plan that runs. If the iteration was resumed, it has the seeds of the checkpoint.
     #[must_use]
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
     }
 
-    /// What [`Dataset::resume`] needs to continue after the last element that was handed out.
-    /// Of indexed plans it is a position, whatever the dataset's size; others add what their stages
-    /// hold back.
+    /// The state from which [`Dataset::resume`] continues after the last element that was handed
+    /// out. For an indexed plan it is a position, whatever the dataset's size. Other plans add what
+    /// their stages buffer.
     ///
     /// # Errors
-    /// [`Error::State`] if what a stage holds back cannot be saved, or the iteration could not
-    /// begin.
+    /// [`Error::State`] if elements that a stage buffers cannot be saved, or the iteration could
+    /// not begin.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         match self.checkpoint_within(Duration::MAX) {
             Poll::Ready(saved) => saved,
@@ -337,8 +333,7 @@ impl Iter {
             Mode::Inline(iter, waiting) => {
                 iter.save().and_then(|state| waiting_state(state, waiting)).map(Some)
             }
-            // A position says it all; the functions of an indexed plan are called again for what
-            // waited.
+            // The position suffices: elements that were read ahead are computed again.
             Mode::Producer(_) if self.dataset.is_indexed() => Ok(None),
             Mode::Producer(producer) => match producer.save(Instant::now().checked_add(timeout)) {
                 Poll::Ready(state) => state.map(Some),

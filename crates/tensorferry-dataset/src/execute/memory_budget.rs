@@ -1,18 +1,17 @@
-//! What an iteration holds in memory: the groups of its shuffles in blocks, and how much that
-//! leaves for batches.
+//! The memory budget of an iteration: groups of its block shuffles, and the rest for batches.
 //!
 //! # Rationale
-//! Each pass over a shuffle makes a *track*: the group that elements are taken from, the next as it
-//! is read, and until a quarter of a group was taken the one before, for threads that are behind.
-//! Two passes at different places have two tracks, so neither pushes out what the other needs. All
-//! groups together stay within what is reserved for them of the iteration's memory: where that is
-//! little, tracks are shorter, and a group without room is read row by row, so no thread ever
-//! waits for memory.
+//! Each pass over a block shuffle makes a *track* of up to three groups: the one that elements are
+//! taken from, the next one, which is being read, and the previous one, for threads that are
+//! behind, until a quarter of the current group is taken. Passes at different positions have
+//! separate tracks, so neither evicts what the other needs. All groups together stay within the
+//! part of the budget that is reserved for them. If that is small, tracks are shorter, and a group
+//! without room is read row by row, so no thread ever waits for memory.
 //!
 //! # Limitations
-//! A pass is known by its places: two that are some groups apart share a track until one was behind
-//! it for a while. What an abandoned pass held is dropped when another one begins later, or the
-//! iterator is dropped.
+//! Passes are told apart by their positions. Two passes that are a few groups apart share a track
+//! until one has been behind for a while. The groups of an abandoned pass are dropped when another
+//! pass begins later, or with the iterator.
 
 use crate::error::{Error, Result};
 use crate::execute::options::Options;
@@ -25,28 +24,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tensorferry_io::storage::local::direct::READER;
 use tensorferry_io::sync::fork_safe::ForkSafe;
 
-/// Groups of a track.
+/// Maximum groups of a track.
 const MOST_GROUPS: usize = 3;
-/// Groups that a thread may be ahead of a track, or behind it, and still belong to it.
+/// Maximum distance in groups between a thread and its track, ahead or behind.
 const NEAR: u64 = 64;
-/// The number of recent requests for groups that a track no longer has, after which they count as
-/// those of another pass, which is behind it.
+/// Number of recent requests for evicted groups of a track, after which they count as those of
+/// another pass, which is behind.
 const PATIENCE: u32 = 8;
-/// Requests of others, after which a track counts as abandoned.
+/// Requests to other tracks after which a track counts as abandoned.
 const STALE: u64 = 64;
 
-/// What one iteration may hold, and holds.
+/// The memory that one iteration may use, and the memory that it uses.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
-    /// What the user said; if nothing, groups take what they need, and nothing that reads is
-    /// counted.
+    /// The user's limit. Without one, groups take what they need, and readers are not counted.
     limit: Option<usize>,
-    /// What batches and groups share.
+    /// Bytes that batches and groups share.
     shared: usize,
     threads: usize,
-    /// Threads that the user wants, and arrays that are read past the system's cache.
+    /// Number of threads that the user wants, and of arrays that bypass the page cache.
     wanted: (usize, usize),
-    /// Of what is shared, what groups may take, and what batches take.
+    /// Bytes of `shared` that are reserved for groups, and bytes that batches use.
     reserved: AtomicUsize,
     in_flight: AtomicUsize,
     tracks: ForkSafe<Tracks>,
@@ -55,9 +53,9 @@ pub(crate) struct MemoryBudget {
 #[derive(Debug, Default)]
 struct Tracks {
     all: Vec<Track>,
-    /// Bytes of groups that are alive, those of dropped tracks included while they are copied from.
+    /// Bytes of live groups, including those of dropped tracks while rows are copied from them.
     in_use: Arc<AtomicUsize>,
-    /// Counts requests.
+    /// Number of requests so far.
     now: u64,
     warned: bool,
 }
@@ -67,21 +65,21 @@ struct Track {
     kind: Kind,
     /// Sorted by number.
     groups: VecDeque<Arc<GroupBuffer>>,
-    /// Bytes of one.
+    /// Bytes of one group.
     bytes: usize,
     touched: u64,
-    /// Requests of threads that are behind.
+    /// Recent requests for evicted groups.
     missed: u32,
-    /// The number of all requests when counting `missed` began.
+    /// Value of [`Tracks::now`] when counting `missed` began.
     since: u64,
     is_over: bool,
 }
 
 impl MemoryBudget {
-    /// For an iteration of a plan.
+    /// The budget of an iteration.
     ///
-    /// `direct_arrays` is the number of arrays read past the system's cache, and `group_bytes` are
-    /// the bytes of one group of each of its block shuffles.
+    /// `direct_arrays` is the number of arrays that bypass the page cache. `group_bytes` is the
+    /// size of one group of each block shuffle of the plan, in total.
     pub(crate) fn new(direct_arrays: usize, group_bytes: usize, options: &Options) -> Self {
         let wanted = (options.threads(), direct_arrays);
         let (threads, shared) = match options.memory_limit {
@@ -117,17 +115,17 @@ impl MemoryBudget {
         })
     }
 
-    /// What elements in flight take by now, if more than the one that always may be.
+    /// Records the bytes of elements in flight, beyond the one that is always allowed.
     pub(crate) fn note(&self, bytes: usize) {
         self.in_flight.store(bytes, Ordering::Relaxed);
     }
 
-    /// The most that groups may ever take: a quarter is left for batches.
+    /// Maximum bytes of groups: a quarter is left for batches.
     fn most(&self) -> usize {
         self.limit.map_or(usize::MAX, |_| of_groups(self.shared))
     }
 
-    /// Refuses a shuffle none of whose groups fits.
+    /// Refuses a shuffle if not even one of its groups fits.
     ///
     /// # Errors
     /// [`Error::Argument`].
@@ -147,9 +145,9 @@ impl MemoryBudget {
         Err(Error::Argument { stage: "shuffle", what })
     }
 
-    /// The group of that number, of which nothing need be in memory; `None` if its rows are best
-    /// read one by one. A pass that `goes_on` may begin a track; it also asks for
-    /// `besides` other groups.
+    /// The group `number`, whose rows need not be in memory yet; `None` if its rows are better read
+    /// one by one. A pass that `goes_on` may begin a track. `besides` is the number of other groups
+    /// that it also asks for.
     pub(crate) fn group(
         &self,
         kind: &Kind,
@@ -188,7 +186,7 @@ impl MemoryBudget {
         self.add(&mut tracks, at, number, order)
     }
 
-    /// The group after this one, to be read meanwhile, if there is room for it.
+    /// The group after this one, to be read ahead, if there is room for it.
     pub(crate) fn next(
         &self,
         group: &Arc<GroupBuffer>,
@@ -205,8 +203,8 @@ impl MemoryBudget {
         self.add(&mut tracks, at, number, order)
     }
 
-    /// Elements up to `end` of the order were taken, `step` at a time; the last ones came from this
-    /// group.
+    /// Records that elements up to `end` of the order were taken, `step` at a time, the last from
+    /// `group`. Evicts the groups before it once a quarter of it is taken.
     pub(crate) fn taken(&self, group: &Arc<GroupBuffer>, end: u64, step: u64, all: u64) {
         let elements = &group.group().elements;
         let (is_over, is_on) = (
@@ -225,7 +223,8 @@ impl MemoryBudget {
         }
     }
 
-    /// The tracks of this process: a forked one has no thread that reads what was begun.
+    /// The tracks of this process. A fork resets them: the child lacks the threads that read the
+    /// groups.
     fn tracks(&self) -> Option<std::sync::MutexGuard<'_, Tracks>> {
         Some(self.tracks.lock())
     }
@@ -237,7 +236,7 @@ impl MemoryBudget {
         room.checked_div(tracks.bytes()).unwrap_or(MOST_GROUPS).clamp(1, MOST_GROUPS)
     }
 
-    /// A new track, if there is room for one group of each.
+    /// Begins a track, if there is room for one group of each track.
     fn begin(&self, tracks: &mut Tracks, kind: &Kind, order: &BlockOrder) -> Option<usize> {
         let (bytes, most, now) = (kind.group_bytes(order), self.most(), tracks.now);
         tracks.all.retain(|track| {
@@ -262,7 +261,7 @@ impl MemoryBudget {
             since: now,
             is_over: false,
         });
-        // More than the plan says it is of datasets that functions make.
+        // The plan does not know the shuffles of datasets that its functions make.
         let least = if self.reserved.load(Ordering::Relaxed) == 0 {
             bytes.saturating_mul(MOST_GROUPS)
         } else {
@@ -283,7 +282,7 @@ impl MemoryBudget {
         let bytes = tracks.all[at].bytes;
         let has_room = |tracks: &Tracks| {
             let used = tracks.in_use.load(Ordering::Relaxed).saturating_add(bytes);
-            // Batches may still have what was reserved just now.
+            // Batches may still use memory that was reserved for groups just now.
             let room = self.shared.saturating_sub(self.in_flight.load(Ordering::Relaxed));
             self.limit.is_none() || used <= self.reserved.load(Ordering::Relaxed).min(room)
         };
@@ -310,8 +309,8 @@ impl MemoryBudget {
     }
 }
 
-/// How many threads compute elements, of those wanted, and what is left of a limit for batches and
-/// groups: as much as readers take, or more.
+/// Splits a limit into a number of threads, at most those wanted, and the bytes that batches and
+/// groups share, at least half of what is counted.
 fn shares(limit: usize, (threads, windows): (usize, usize)) -> (usize, usize) {
     let counted = Options::counted(limit);
     if windows == 0 {
@@ -323,13 +322,14 @@ fn shares(limit: usize, (threads, windows): (usize, usize)) -> (usize, usize) {
     (threads, counted - readers.min(counted / 2))
 }
 
-/// The most that groups may have of what they share with batches.
+/// Maximum bytes of groups out of those that they share with batches.
 fn of_groups(shared: usize) -> usize {
     shared / 4 * 3
 }
 
 impl Tracks {
-    /// The track that has a group, and where in it: of several the one that has least before it.
+    /// The track that has a group, and the group's index in it. Of several tracks, the one in which
+    /// it comes first.
     fn find(&mut self, kind: &Kind, number: u64) -> Option<(&mut Track, usize)> {
         let tracks = self.all.iter_mut().filter(|track| track.kind == *kind);
         let place =
@@ -337,7 +337,7 @@ impl Tracks {
         tracks.filter_map(|track| place(track).map(|at| (track, at))).min_by_key(|(_, at)| *at)
     }
 
-    /// Bytes of one group of each pass that goes on.
+    /// Bytes of one group of each pass that is not over.
     fn bytes(&self) -> usize {
         self.all
             .iter()
@@ -351,7 +351,7 @@ impl Track {
         self.groups.iter().any(|other| Arc::ptr_eq(other, group))
     }
 
-    /// After how many groups it comes to one.
+    /// Number of groups from the end of the track to `number`; `None` if the track begins after it.
     fn distance(&self, number: u64) -> Option<u64> {
         match (self.groups.front(), self.groups.back()) {
             (Some(first), Some(last)) => {
@@ -361,14 +361,14 @@ impl Track {
         }
     }
 
-    /// Whether it had a group not long ago.
+    /// Whether the track had the group recently, at most [`NEAR`] groups ago.
     fn was_at(&self, number: u64) -> bool {
         self.groups
             .front()
             .is_some_and(|first| (number..=number + NEAR).contains(&first.group().number))
     }
 
-    /// How many requests were for groups that it no longer has, this one included.
+    /// Counts a request for an evicted group, and returns the number of recent ones.
     fn misses(&mut self, now: u64) -> u32 {
         if now - self.since > STALE {
             (self.since, self.missed) = (now, 0);

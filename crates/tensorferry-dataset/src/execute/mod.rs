@@ -1,12 +1,11 @@
 //! Iteration: when, where and how far ahead elements are computed.
 //!
 //! # Rationale
-//! There are three ways to compute a plan's elements, and the plan decides. Where element `i`
-//! follows from `i`, it is computed on request, in the caller's thread, at no further cost. Where
-//! such a plan reads ahead, threads share the work ([`workers`]). A plan with a stage that cannot
-//! be indexed runs in order: in the caller's thread if it calls user functions, so that they are
-//! called exactly when their results are requested; else, or if it reads ahead, on a thread of its
-//! own ([`producer`]).
+//! The plan decides which of three ways computes its elements. Without readahead, an indexed plan
+//! computes each element on request, in the caller's thread. With readahead, threads share the work
+//! ([`workers`]), unless user functions have to run in order. All other plans run in order: in the
+//! caller's thread if they call user functions and do not read ahead, so that a function is called
+//! exactly when its result is requested; otherwise on a thread of their own ([`producer`]).
 
 pub(crate) mod compute;
 pub(crate) mod in_order;

@@ -1,22 +1,21 @@
-//! How elements are computed. What they are does not depend on it.
+//! How elements are computed. These options do not change the elements.
 
-/// How an iteration spends the machine. The elements and their order are the same whatever is
-/// chosen.
+/// How an iteration uses threads and memory. The elements and their order do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// How many threads compute elements ahead; by default as many as the process may use. Only of
-    /// plans that read ahead.
+    /// Threads that compute elements ahead, for plans that read ahead. By default, the number of
+    /// CPUs that the process may use.
     pub threads: Option<usize>,
-    /// Bytes of memory that an iteration takes, at most: elements that are computed or being
-    /// computed, the last that was handed out, the groups of
-    /// [`Dataset::shuffle_blocks`](crate::stage::Dataset::shuffle_blocks) over files that are
-    /// read, of which there are fewer where there is little room, and in
-    /// [`Mode::Direct`](tensorferry_io::storage::mode::Mode::Direct) 4 MiB for each thread that
-    /// reads and each array that is read in order, for which threads are left out. One element is
-    /// always allowed, and one thread's reads. By default 256 MiB for elements alone.
+    /// Maximum memory of an iteration, in bytes. It covers elements that are computed or in
+    /// progress, the last one that was handed out, and the groups of
+    /// [`Dataset::shuffle_blocks`](crate::stage::Dataset::shuffle_blocks) over files that are read.
+    /// In [`Mode::Direct`](tensorferry_io::storage::mode::Mode::Direct) it also covers 4 MiB for
+    /// each thread that reads and each array that is read in order. If memory is short, there are
+    /// fewer groups and threads. One element and the reads of one thread are always allowed. By
+    /// default, 256 MiB for elements alone.
     pub memory_limit: Option<usize>,
-    /// How many elements to read ahead; 0 for none. By default what the plan's `prefetch` says, and
-    /// none without it.
+    /// Number of elements to read ahead; 0 for none. By default, as the plan's `prefetch` says.
+    /// Without a `prefetch`, only plans that read files read ahead.
     pub read_ahead: Option<usize>,
 }
 
@@ -32,7 +31,7 @@ pub enum ReadAhead {
 
 impl Options {
     pub(crate) const MEMORY_LIMIT: usize = 256 << 20;
-    /// What an iteration was seen to take besides.
+    /// Memory that iterations were measured to use beyond what is counted, in bytes.
     const UNCOUNTED: usize = 2 << 20;
 
     pub(crate) fn threads(&self) -> usize {
@@ -42,8 +41,8 @@ impl Options {
         threads.max(1)
     }
 
-    /// What of a limit is counted: the rest is the allocator's own, the threads' stacks, the
-    /// interpreter's.
+    /// The part of a limit that is counted. The rest is left for the allocator, thread stacks and
+    /// the interpreter.
     pub(crate) fn counted(limit: usize) -> usize {
         limit - limit / 32 - (limit / 8).min(Self::UNCOUNTED)
     }

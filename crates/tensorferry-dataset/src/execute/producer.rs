@@ -1,10 +1,10 @@
 //! An iterator that runs ahead on a thread of its own.
 //!
 //! # Rationale
-//! Iterators of native stages may work for long inside one element (the next distinct value of an
-//! endless repetition): on a thread of their own, the consumer can stop waiting. Iterators that
-//! call user functions run ahead only if a `prefetch` asks for it, and just as far, for functions
-//! may have effects.
+//! A native stage may work on one element for long, such as the next distinct value of an endless
+//! repetition. On a thread of its own, the consumer can stop waiting for it. Iterators that call
+//! user functions run exactly as far ahead as the readahead says, because functions may have side
+//! effects.
 
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
@@ -16,34 +16,34 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// An element that takes longer to make than the thread to be woken, several times over.
+/// Elements that take longer are worth waking the thread for. Waking takes a fraction of this time.
 const WORTH_WAKING: Duration = Duration::from_micros(50);
 
-/// How far a iter may run ahead.
+/// How far an iterator may run ahead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Elements.
+    /// Maximum number of elements.
     pub(super) elements: usize,
-    /// Bytes of them, within what there is memory for; two elements are always allowed if
-    /// `elements` allows them.
+    /// Maximum bytes, within the memory budget. Two elements are always allowed if `elements`
+    /// permits.
     pub(super) bytes: usize,
 }
 
-/// The consumer's end.
+/// The consumer's side.
 pub(crate) struct Producer {
     shared: Arc<Shared>,
-    /// The process in which the thread was started, once it was.
+    /// The process that started the thread; `None` before that.
     process: Option<u32>,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// The thread may go on.
+    /// Signalled when the thread may continue.
     room: Condvar,
-    /// There is an element, or the thread has put the iter down.
+    /// Signalled when there is an element, or the thread has returned the iterator.
     ready: Condvar,
     ahead: Limits,
-    /// User functions are called.
+    /// Whether user functions are called.
     is_sequential: bool,
     cx: Context,
 }
@@ -51,20 +51,20 @@ struct Shared {
 struct Queue {
     elements: VecDeque<Result<Element>>,
     bytes: usize,
-    /// Where it is unless the thread has it to compute an element.
+    /// The iterator, unless the thread is computing an element with it.
     iter: Option<Box<dyn ElementIter>>,
     ended: bool,
-    /// What the last element took.
+    /// Time that the last element took.
     took: Duration,
     consumer_waits: bool,
     thread_waits: bool,
-    /// The thread is to put the iter down, to be saved.
+    /// Asks the thread to return the iterator, so that it can be saved.
     paused: bool,
     closed: bool,
 }
 
 impl Producer {
-    /// `waiting` elements come before those of the iter.
+    /// The `waiting` elements come before those of `iter`.
     pub(super) fn new(
         iter: Box<dyn ElementIter>,
         waiting: VecDeque<Result<Element>>,
@@ -95,8 +95,8 @@ impl Producer {
         Self { shared: Arc::new(shared), process: None }
     }
 
-    /// Whether the thread runs in the process that this one was forked from. It may have held the
-    /// lock then, which is left alone.
+    /// Whether the thread runs in the process that this one was forked from. The lock is then left
+    /// alone: the thread may have held it.
     pub(super) fn is_forked(&self) -> bool {
         self.process.is_some_and(|process| process != tensorferry_io::sync::process::process_id())
     }
@@ -107,21 +107,21 @@ impl Producer {
         if self.is_forked() { Err(Error::Forked) } else { Ok(()) }
     }
 
-    /// The next element, if it is at hand.
+    /// The next element, if it is available without waiting.
     pub(super) fn next_at_hand(&self) -> Option<Result<Element>> {
-        // Before there is a thread there is no element either, and of a forked one nothing is
+        // Without a thread, `next` has to start one. In a forked process the lock must not be
         // touched.
         if self.process.is_none() || self.is_forked() { None } else { self.shared.next_at_hand() }
     }
 
-    /// In the process it was handed out in.
+    /// Must be called in the process that handed the element out.
     pub(super) fn give_back(&self, element: Result<Element>) {
         let mut queue = self.shared.lock();
         queue.bytes += bytes_of(&element);
         queue.elements.push_front(element);
     }
 
-    /// The next element, waited for until `deadline`.
+    /// Waits for the next element until `deadline`.
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
         if let Err(forked) = self.check_process() {
             return Poll::Ready(Some(Err(forked)));
@@ -139,8 +139,8 @@ impl Producer {
         self.shared.next(deadline)
     }
 
-    /// The iter's state and the elements that wait; `None` if the thread is still computing one
-    /// at `deadline`.
+    /// The state of the iterator and of the waiting elements; [`Poll::Pending`] if the thread is
+    /// still computing an element at `deadline`.
     pub(super) fn save(&self, deadline: Option<Instant>) -> Poll<Result<State>> {
         match self.check_process() {
             Err(forked) => Poll::Ready(Err(forked)),
@@ -150,7 +150,7 @@ impl Producer {
 }
 
 impl Drop for Producer {
-    /// Ends the thread, and does not wait for it: it may be in a user function.
+    /// Ends the thread without waiting for it: it may be in a user function.
     fn drop(&mut self) {
         if !self.is_forked() {
             self.shared.lock().closed = true;
@@ -191,9 +191,10 @@ impl Shared {
             let next = advance(iter.as_mut());
             queue = self.lock();
             queue.iter = Some(iter);
-            // A function is called when a prefetch says that it is: no matter how fast it is.
+            // A `prefetch` says exactly when a function is called, however fast it is: wake the
+            // thread each time.
             queue.took = if self.is_sequential { Duration::MAX } else { began.elapsed() };
-            // After an interruption the iterator continues from there, if the consumer asks again.
+            // After an interruption, the iterator continues from there if the consumer asks again.
             if let Ok(element) = next {
                 queue.put(element);
             }
@@ -209,8 +210,7 @@ impl Shared {
 
     fn take(&self, queue: &mut Queue) -> Option<Result<Element>> {
         let element = queue.take()?;
-        // Woken when half of what may wait is gone, the thread is not woken for every element,
-        // unless one is worth it.
+        // Wake the thread once half of the readahead is used up, or if one element is worth it.
         if queue.thread_waits
             && (queue.took > WORTH_WAKING || queue.elements.len() <= self.ahead.elements / 2)
         {
@@ -243,7 +243,7 @@ impl Shared {
         }
     }
 
-    /// Waits for the thread a little; `None` after the deadline.
+    /// Waits briefly for the thread; `None` after the deadline.
     fn wait<'a>(
         &self,
         mut queue: MutexGuard<'a, Queue>,
@@ -264,7 +264,7 @@ impl Shared {
         Some(queue)
     }
 
-    /// The next element where no thread is available.
+    /// Computes the next element in this thread, because no other could be started.
     fn next_here(&self) -> Option<Result<Element>> {
         let mut queue = self.lock();
         if queue.elements.is_empty() && !queue.ended {

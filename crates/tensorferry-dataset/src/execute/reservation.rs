@@ -1,9 +1,9 @@
-//! Memory that is counted while it is in use.
+//! Memory reservations.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes that count as in use until this is dropped.
+/// Bytes that count as in use until the reservation is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     in_use: Arc<AtomicUsize>,

@@ -5,9 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
 
-/// Measures where the time of an iteration goes, of a plan whose elements are computed by index:
-/// see [`Dataset::iter_with_stats`]. Clones share their sums. All times are wall-clock times,
-/// summed over all threads.
+/// Where the time of an iteration of an indexed plan goes: see [`Dataset::iter_with_stats`]. Clones
+/// share their sums. All times are wall-clock times, summed over all threads.
 ///
 /// ```
 /// use tensorferry_core::{Casting, DType};
@@ -34,12 +33,12 @@ struct Spent {
     waits: Waits,
 }
 
-/// The length of spells, of which some have not ended.
+/// Total length of waits, including those in progress.
 #[derive(Debug)]
 struct Waits {
     base: Instant,
     ended: AtomicU64,
-    /// How many have begun and not ended, and the sum of when they began.
+    /// Number of waits in progress, and the sum of their start times.
     under_way: AtomicI64,
     began: AtomicI64,
 }
@@ -51,27 +50,27 @@ impl Default for Waits {
 }
 
 impl IterStats {
-    /// Time spent computing elements, from reading their rows on, in any thread: the consumer's
-    /// thread computes too where that is quicker than waiting.
+    /// Time spent computing elements, including reading their rows, in all threads. The consumer's
+    /// thread computes too where that is faster than waiting.
     #[must_use]
     pub fn computing(&self) -> Duration {
         Duration::from_nanos(self.0.computing.load(Relaxed))
     }
 
-    /// The part of it that [`cast`](crate::stage::Dataset::cast) and the other native
-    /// maps took for rows that were gathered.
+    /// The part of [`IterStats::computing`] that [`cast`](crate::stage::Dataset::cast) and the
+    /// other native maps took for gathered rows.
     #[must_use]
     pub fn converting(&self) -> Duration {
         Duration::from_nanos(self.0.converting.load(Relaxed))
     }
 
-    /// The part of computing that the consumer's thread did, while it waited.
+    /// The part of [`IterStats::computing`] that the consumer's thread did while it waited.
     #[must_use]
     pub fn by_consumer(&self) -> Duration {
         Duration::from_nanos(self.0.helping.load(Relaxed))
     }
 
-    /// Time that threads had nothing to do because the read-ahead was full.
+    /// Time that threads were idle because the readahead was full.
     #[must_use]
     pub fn waiting(&self) -> Duration {
         let waits = &self.0.waits;
@@ -108,12 +107,12 @@ fn timed<T>(spent: Option<&AtomicU64>, run: impl FnOnce() -> T) -> T {
     done
 }
 
-/// As [`computing`], for what the consumer computes.
+/// As [`computing`], for elements that the consumer computes.
 pub(crate) fn helping<T>(stats: Option<&IterStats>, run: impl FnOnce() -> T) -> T {
     timed(stats.map(|stats| &stats.0.helping), run)
 }
 
-/// As [`computing`], for waiting, which may not have ended when the time is read.
+/// As [`computing`], for waiting. [`IterStats::waiting`] includes waits in progress.
 pub(crate) fn waiting<T>(stats: Option<&IterStats>, wait: impl FnOnce() -> T) -> T {
     let Some(IterStats(spent)) = stats else { return wait() };
     let waits = &spent.waits;

@@ -17,7 +17,7 @@ use tensorferry_io::cancel::interruptible_every;
 
 type Make = Arc<dyn Fn(u64, &Context) -> Result<Element> + Send + Sync>;
 
-/// A source whose element `i` is what a function makes of `i`.
+/// A source that computes element `i` with a function.
 #[derive(Clone)]
 struct Made {
     spec: Vec<Component>,
@@ -71,7 +71,7 @@ fn made(len: u64, make: impl Fn(u64, &Context) -> Result<Element> + Send + Sync 
     Made { spec, len, indexed: true, sequential: false, make: Arc::new(make) }
 }
 
-/// Numbers that are slow enough for threads to be worth it.
+/// Numbers that take long enough to start threads.
 fn slow(len: u64) -> Dataset {
     Dataset::of(made(len, |index, _| {
         std::thread::sleep(Duration::from_micros(20));
@@ -102,7 +102,7 @@ fn options(threads: usize, read_ahead: usize) -> Options {
     Options { threads: Some(threads), read_ahead: Some(read_ahead), ..Options::default() }
 }
 
-/// Waits for what another thread is about to do.
+/// Waits for another thread to make `condition` true.
 fn eventually(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..5000 {
         if condition() {
@@ -254,7 +254,7 @@ fn a_slow_element_is_waited_for_in_steps() {
     let gate = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let opened = Arc::clone(&gate);
     let dataset = Dataset::of(made(8, move |index, _| {
-        // Too long for the consumer to compute one itself.
+        // Too slow for the consumer to compute one itself.
         std::thread::sleep(2 * workers::LONG);
         while index == 5 && !opened.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
@@ -297,7 +297,7 @@ fn functions_are_called_just_when_asked_for_and_ahead_just_as_far_as_asked() {
                 iter.next().unwrap().unwrap();
                 assert!(calls.load(Ordering::SeqCst) <= taken + ahead, "{ahead} ahead");
             }
-            // All that may be made ahead is, but for those that the thread is not woken for.
+            // The readahead fills up, except for elements that the thread is not woken for.
             eventually("half the elements are made ahead", || {
                 calls.load(Ordering::SeqCst) > 20 + ahead / 2 - usize::from(ahead < 2)
             });
@@ -343,7 +343,7 @@ fn elements_in_flight_stay_within_the_memory_limit() {
             count += 1;
         }
         assert_eq!(count, 200);
-        // The consumer held one besides when the next was begun.
+        // The consumer still held one element when the next was begun.
         assert!(
             most.load(Ordering::SeqCst) <= allowed + 1,
             "{} with a limit of {limit}",

@@ -1,11 +1,12 @@
-//! Indexed plans, computed ahead by threads that take turns.
+//! Readahead for indexed plans: threads that compute groups of elements.
 //!
 //! # Rationale
-//! A ticket is a group of consecutive elements: as many as make the handing over cheap, one if they
-//! are large. Threads take tickets in order and lay what they computed into a queue that keeps that
-//! order, so the result does not depend on who was faster. The consumer takes a whole group under
-//! the lock and hands out its elements without; where the group it needs is not done, it computes
-//! one that has not been begun. Elements that cost less than a hand-over never start a thread.
+//! A ticket stands for a group of consecutive elements: enough of them to make the handover cheap,
+//! or one if they are large. Threads claim tickets in order and store each group in its slot of an
+//! ordered queue, so the result does not depend on which thread is faster. The consumer takes a
+//! whole group under the lock and hands out its elements without locking. While the group it needs
+//! is in progress, it computes an unclaimed one. Elements that cost less than a handover never
+//! start a thread.
 
 use crate::error::{Error, Result};
 use crate::execute::compute::compute;
@@ -18,51 +19,51 @@ use std::time::{Duration, Instant};
 use tensorferry_core::Tensor;
 use tensorferry_io::memory::pool;
 
-/// Bytes of elements in a group, about.
+/// Approximate bytes of a group.
 const GROUP_BYTES: usize = 192 << 10;
-/// Elements in a group, at most.
+/// Maximum elements of a group.
 const GROUP: usize = 64;
-/// What computing a group takes, about: its first element waits for its last.
+/// Approximate time to compute a group, whose first element waits for its last.
 const GROUP_TIME: Duration = Duration::from_micros(200);
-/// Bytes that may be read ahead although fewer elements were asked for: computing a few
-/// small elements takes almost no time.
+/// Bytes that may be read ahead even if that is more elements than requested: computing a few small
+/// elements takes almost no time.
 const AHEAD_BYTES: usize = 1 << 20;
-/// Bytes that an element takes at the least, whose tensors have none.
+/// Minimum bytes that an element counts as, even if its tensors are empty.
 const LEAST_BYTES: usize = 64;
-/// An element that takes less is computed where it is asked for.
+/// Elements that take less time are computed in the consumer's thread.
 const WORTH_A_THREAD: Duration = Duration::from_nanos(500);
-/// A group that takes longer is waited for, not computed by the consumer, which may have to look
-/// after signals meanwhile.
+/// The consumer waits for groups that take longer instead of computing them, so that it can handle
+/// signals meanwhile.
 pub(super) const LONG: Duration = Duration::from_millis(20);
-/// How long to wait before looking whether the iteration was stopped.
+/// Interval of cancellation checks while waiting.
 pub(crate) const GLANCE: Duration = Duration::from_millis(50);
 
 type Group = Vec<Result<Element>>;
 
-/// The consumer's end.
+/// The consumer's side.
 pub(crate) struct Workers {
     work: Work,
     /// Elements to hand out next.
     local: std::vec::IntoIter<Result<Element>>,
     team: Option<Team>,
-    /// Before there is a team: the next element to compute, what the last ones took, and how many
-    /// of them to compute at once.
+    /// Before there is a team: index of the next element to compute, cost of the last ones, and
+    /// number of slow groups in a row.
     next: u64,
     cost: Cost,
     strikes: u32,
 }
 
-/// What is computed.
+/// The plan to compute, and how.
 #[derive(Clone)]
 struct Work {
     dataset: Dataset,
     cx: Context,
     len: u64,
-    /// Elements to be ahead at least.
+    /// Minimum readahead, in elements.
     ahead: usize,
 }
 
-/// Threads, and the process they are in.
+/// Worker threads, and the process that they run in.
 struct Team {
     shared: Arc<Shared>,
     process: u32,
@@ -71,36 +72,35 @@ struct Team {
 struct Shared {
     work: Work,
     queue: Mutex<Queue>,
-    /// There is room for another group.
+    /// Signalled when there is room for another group.
     room: Condvar,
-    /// The group that the consumer waits for is done.
+    /// Signalled when the group that the consumer waits for is done.
     ready: Condvar,
 }
 
-/// What elements were seen to need.
+/// The observed cost of elements.
 #[derive(Clone, Copy, Default)]
 struct Cost {
-    /// Bytes of the largest so far.
+    /// Bytes of the largest element so far.
     bytes: usize,
-    /// What one of the last group took.
+    /// Mean time of an element of the last group.
     time: Duration,
 }
 
 struct Queue {
     /// Groups that were begun, in order.
     groups: VecDeque<Slot>,
-    /// The ticket number of the first of them.
+    /// Ticket number of the first group.
     first: u64,
-    /// The first element that was not begun.
+    /// Index of the first unclaimed element.
     unclaimed: u64,
-    /// Elements begun and not handed out, and their bytes as expected when they were begun.
+    /// Elements begun and not handed out, and their expected bytes.
     elements: usize,
     bytes: usize,
-    /// Of these, what the consumer is handing out.
+    /// The part of these that the consumer is handing out.
     local: Ticket,
     cost: Cost,
-    /// What the consumer began to compute itself, and was stopped in; with the elements before
-    /// that.
+    /// A group in which the consumer was interrupted, with the elements that it had computed.
     unfinished: Option<(Ticket, Group)>,
     threads: usize,
     idle: usize,
@@ -140,7 +140,7 @@ impl Workers {
         }
     }
 
-    /// The next element if no lock and no computation stand before it.
+    /// The next element, if it is available without locking or computing.
     pub(super) fn next_at_hand(&mut self) -> Option<Result<Element>> {
         self.local.next()
     }
@@ -150,7 +150,7 @@ impl Workers {
         self.local = std::iter::once(element).chain(local).collect::<Vec<_>>().into_iter();
     }
 
-    /// The next element, waited for until `deadline`. `position` is what was handed out.
+    /// Waits for the next element until `deadline`. `position` counts the elements handed out.
     pub(super) fn next(
         &mut self,
         position: u64,
@@ -164,8 +164,7 @@ impl Workers {
             .as_ref()
             .is_some_and(|team| team.process != tensorferry_io::sync::process::process_id())
         {
-            // The threads are in the parent process, and one of them may have held the lock: both
-            // are left alone.
+            // The threads, and maybe the lock, belong to the parent process. Leave both alone.
             self.team = None;
             self.next = position;
         }
@@ -183,7 +182,7 @@ impl Workers {
             None if self.next >= self.work.len => return Poll::Ready(None),
             None => self.compute_here(),
         }
-        // There is an element to come: if there is none yet, computing it was stopped.
+        // The plan has not ended. If the group is empty, computing it was interrupted.
         Poll::Ready(Some(self.local.next().unwrap_or(Err(Error::Stopped))))
     }
 
@@ -195,7 +194,7 @@ impl Workers {
         self.next += group.len() as u64;
         self.local = group.into_iter();
         self.cost = Cost { bytes: self.cost.bytes.max(cost.bytes), time: cost.time };
-        // The first elements may find everything cold; what takes long twice will go on to.
+        // The first elements may find cold caches: start threads after two slow groups in a row.
         self.strikes = if cost.time > WORTH_A_THREAD { self.strikes + 1 } else { 0 };
         if self.strikes >= 2 && self.next < self.work.len {
             self.team = Some(Team::start(&self.work, self.next, self.cost));
@@ -207,7 +206,7 @@ impl Work {
     /// The number of elements in a group, for this number of `threads`.
     fn group_len(&self, cost: &Cost, threads: usize) -> usize {
         let bytes = cost.bytes.max(1);
-        // Each thread is to have a group, and another to continue with.
+        // Leave room for two groups per thread: one in progress, and the next.
         let shares = (threads + 1) * 2;
         let room = self.most_ahead(cost).min(self.cx.for_batches() / bytes) / shares;
         let time = GROUP_TIME.as_nanos() / cost.time.as_nanos().max(1);
@@ -223,7 +222,7 @@ impl Work {
         self.ahead.max(AHEAD_BYTES / cost.bytes.max(LEAST_BYTES))
     }
 
-    /// Elements in order: fewer than asked for if it was stopped.
+    /// Computes elements in order: fewer than `len` if interrupted.
     fn compute(&self, start: u64, len: usize) -> (Group, Cost) {
         let began = Instant::now();
         let mut bytes = 0;
@@ -241,8 +240,7 @@ impl Work {
     }
 }
 
-/// The memory of an element's tensors. (Those that share their source's have none of their own, but
-/// are counted all the same.)
+/// Bytes of an element's tensors. Tensors that share memory with their source count as well.
 pub(crate) fn element_bytes(element: &[Value]) -> usize {
     let bytes = |tensor: &Tensor| pool::footprint(tensor.layout().nbytes());
     element
@@ -252,7 +250,7 @@ pub(crate) fn element_bytes(element: &[Value]) -> usize {
 }
 
 impl Team {
-    /// Threads that compute from element `next` on; as many as the system lets us have, or none.
+    /// Starts threads that compute from element `next` on: as many as the system allows, or none.
     fn start(work: &Work, next: u64, cost: Cost) -> Self {
         let queue = Queue {
             groups: VecDeque::new(),
@@ -290,7 +288,7 @@ impl Team {
 }
 
 impl Drop for Team {
-    /// Ends the threads, and does not wait for them.
+    /// Ends the threads without waiting for them.
     fn drop(&mut self) {
         if self.process != tensorferry_io::sync::process::process_id() {
             return;
@@ -322,10 +320,10 @@ impl Shared {
         }
     }
 
-    /// The elements after those that were handed out; `None` at the end.
+    /// The next group of elements; `None` at the end.
     ///
-    /// Meanwhile the consumer computes groups that were not begun instead of waiting: sleeping and
-    /// waking takes longer than most groups.
+    /// While it is in progress, the consumer computes unclaimed groups instead of waiting: sleeping
+    /// and waking up takes longer than most groups.
     fn next_group(&self, deadline: Option<Instant>) -> Poll<Option<Group>> {
         let mut queue = self.lock();
         queue.release_local();
@@ -371,14 +369,14 @@ impl Shared {
         }
     }
 
-    /// Wakes a thread where there is work for it.
+    /// Wakes a thread if there is work for it.
     fn wake_one(&self, queue: &Queue) {
         if queue.idle > 0 && queue.is_low(&self.work) {
             self.room.notify_one();
         }
     }
 
-    /// Computes a group, of which the first elements are there, and lays it into its slot.
+    /// Computes the rest of a group that begins with `group`, and stores it in its slot.
     fn compute<'a>(
         &'a self,
         queue: MutexGuard<'a, Queue>,
@@ -408,7 +406,7 @@ impl Shared {
 }
 
 impl Queue {
-    /// Whether elements may be begun, and how many.
+    /// Number of elements that may be begun now; `None` if there is no room.
     fn room(&self, work: &Work) -> Option<usize> {
         let left = usize::try_from(work.len.saturating_sub(self.unclaimed)).unwrap_or(usize::MAX);
         let mut len = work.group_len(&self.cost, self.threads).min(left);
@@ -429,8 +427,8 @@ impl Queue {
         (bytes <= work.cx.for_batches()).then_some(len)
     }
 
-    /// Whether a thread that sleeps is to go on: for small groups only once half of what may be
-    /// ahead is gone, as waking it takes longer than computing one.
+    /// Whether to wake a sleeping thread. For small groups, only once half of the readahead is used
+    /// up: waking takes longer than computing one.
     fn is_low(&self, work: &Work) -> bool {
         self.room(work).is_some()
             && (self.elements <= work.most_ahead(&self.cost) / 2
@@ -459,14 +457,14 @@ impl Queue {
         work.cx.note(if self.elements > 1 { self.bytes } else { 0 });
     }
 
-    /// The elements taken last were handed out, and are no longer used.
+    /// Releases the group that was taken last: its elements were handed out and are no longer used.
     fn release_local(&mut self) {
         let Ticket { len, bytes, .. } = std::mem::take(&mut self.local);
         self.elements = self.elements.saturating_sub(len);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// The first group is the consumer's now.
+    /// Moves the first group to the consumer.
     fn take_first(&mut self) {
         if let Some(slot) = self.groups.pop_front() {
             self.first += 1;
@@ -474,8 +472,8 @@ impl Queue {
         }
     }
 
-    /// The consumer has these elements. It hands out the first now, and of the others we hear when
-    /// it comes back: so long their memory counts.
+    /// Counts the memory of these elements until the consumer asks for more. Only then is it known
+    /// that it has handed out all of them, unless there is just one.
     fn hand_out(&mut self, ticket: Ticket) {
         self.local = ticket;
         if ticket.len == 1 {
@@ -484,7 +482,7 @@ impl Queue {
         }
     }
 
-    /// What a group will probably take.
+    /// Expected time of a group.
     fn group_time(&self, work: &Work) -> Duration {
         let len = u32::try_from(work.group_len(&self.cost, self.threads)).unwrap_or(u32::MAX);
         self.cost.time.saturating_mul(len)

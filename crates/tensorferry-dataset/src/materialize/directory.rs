@@ -1,4 +1,4 @@
-//! A directory that gets its name when it is whole.
+//! A directory that is written under a temporary name and renamed when it is complete.
 
 use crate::error::Result;
 use crate::materialize::layout::{MANIFEST, Part};
@@ -9,14 +9,14 @@ use tempfile::{Builder, TempDir};
 use tensorferry_io::storage::io_error::io;
 use tensorferry_io::write::atomic::sync_directory;
 
-/// A directory under a temporary name beside the one it is to get. Dropped, it is removed.
+/// A directory under a temporary name beside its target. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Target {
     directory: TempDir,
     path: PathBuf,
 }
 
-/// What there is of the name.
+/// What exists at a target path.
 enum There {
     Nothing,
     Empty,
@@ -25,7 +25,7 @@ enum There {
 
 impl Target {
     pub(crate) fn new(path: &Path) -> Result<Self> {
-        // What a symbolic link points to is replaced, not the link.
+        // Replace the target of a symbolic link, not the link.
         let path = if path.is_symlink() {
             fs::canonicalize(path).map_err(io("follow", path))?
         } else {
@@ -38,13 +38,13 @@ impl Target {
         Ok(Self { directory, path })
     }
 
-    /// Where it is now.
+    /// The temporary path.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Gives it the name. A dataset that had it is replaced in one step where the system can
-    /// exchange two names (Linux; not all of its file systems), else it is renamed first.
+    /// Renames the directory to its target. An existing dataset is replaced in one step where the
+    /// system can exchange two names (Linux, on most file systems); elsewhere it is first renamed.
     pub(crate) fn place(self) -> Result<()> {
         let Self { directory, path } = self;
         match there(&path)? {
@@ -57,7 +57,7 @@ impl Target {
     }
 }
 
-/// Gives a directory the name of another, which is removed.
+/// Replaces the dataset at `path`, which is removed.
 fn replace(
     new: TempDir,
     path: &Path,
@@ -65,7 +65,7 @@ fn replace(
 ) -> Result<()> {
     let refused = || io("rename to", path);
     let old = match exchange(new.path(), path) {
-        Ok(()) => new, // by its temporary name it is now the old one
+        Ok(()) => new, // the temporary name is now that of the old one
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => {
             let old = create(parent(path)).map_err(refused())?;
             fs::rename(path, old.path()).map_err(refused())?;
@@ -80,14 +80,14 @@ fn replace(
     old.close().map_err(io("remove what was replaced by", path))
 }
 
-/// Gives a directory a name that is free, or an empty directory's.
+/// Renames a directory to a path that is free or an empty directory.
 fn rename(directory: TempDir, path: &Path) -> std::io::Result<()> {
     fs::rename(directory.path(), path)?;
     let _it_is_no_longer_temporary = directory.keep();
     Ok(())
 }
 
-/// Brings a directory's names to the disk.
+/// Flushes the entries of a directory to disk.
 pub(crate) fn sync(directory: &Path) -> Result<()> {
     sync_directory(directory).map_err(io("sync", directory))
 }
@@ -105,7 +105,7 @@ fn create(parent: &Path) -> std::io::Result<TempDir> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // less the umask, which the system takes off
+        // the system subtracts the umask
         builder.permissions(fs::Permissions::from_mode(0o777));
     }
     builder.tempdir_in(parent)

@@ -1,29 +1,29 @@
-//! A saved dataset: a directory of `.npy` files that NumPy reads too, and `dataset.json`, which
-//! says what they are.
+//! The layout of a saved dataset: a directory of `.npy` files, which NumPy can read, and
+//! `dataset.json`, which describes them.
 //!
 //! ```json
 //! {"format": "tensorferry.dataset", "version": 1, "cardinality": 1000, "structure": null,
 //!  "components": [{"dtype": "uint8", "shape": [28, 28]}, {"dtype": "int32", "shape": [null]}]}
 //! ```
 //!
-//! Component `0` lies in `0.npy`, element after element. Where `shape` does not say all, `0.npy`
-//! has one dimension, and two more files say where each element lies in it: `0.shapes.npy` has the
-//! dimensions of all elements, one after another, and element `i` starts in `0.npy` and in
-//! `0.shapes.npy` where row `i` of `0.starts.npy` says; its last row says where the last element
-//! ends. `structure` is how the components nest, as the saving program describes it. bfloat16, for
-//! which NumPy has no code, is stored as uint16.
+//! `0.npy` holds component `0`, with the elements stacked. If its `shape` is not fully known,
+//! `0.npy` has one dimension, and two more files locate the elements in it. `0.shapes.npy` holds
+//! the dimensions of all elements, concatenated. Row `i` of `0.starts.npy` is the start of element
+//! `i` in `0.npy` and in `0.shapes.npy`; its last row is the end of the last element. `structure`
+//! says how the components nest, as the saving program describes it. bfloat16, for which NumPy has
+//! no code, is stored as uint16.
 //!
 //! # Limitations
-//! The files carry no checksums: damage to their elements is not noticed, damage to all that says
-//! where these are is.
+//! The files have no checksums. Locations are checked for consistency; damaged elements are not
+//! noticed.
 
 use std::path::{Path, PathBuf};
 use tensorferry_core::DType;
 
-/// What errors call it.
+/// The name of the format in errors.
 pub(crate) const FORMAT: &str = "dataset";
 
-/// The file that makes a directory a dataset.
+/// The file that marks a directory as a saved dataset.
 pub(crate) const MANIFEST: &str = "dataset.json";
 
 /// The files of a component.
@@ -58,7 +58,7 @@ impl Part {
     }
 }
 
-/// The dtype in which a `.npy` file holds the values of another.
+/// The dtype in which a `.npy` file stores values of `dtype`.
 pub(crate) fn npy_dtype(dtype: DType) -> DType {
     if dtype == DType::BFloat16 { DType::UInt16 } else { dtype }
 }

@@ -1,4 +1,4 @@
-//! A dataset that was saved.
+//! Loading a saved dataset.
 
 use crate::checkpoint::change::Change;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::path::Path;
 use tensorferry_io::array::tensor_rows::Source;
 
-/// Elements some of whose components differ in shape.
+/// Elements of which some components vary in shape.
 struct Loaded {
     parts: Vec<Part>,
     spec: Vec<Component>,
@@ -23,11 +23,11 @@ enum Part {
 }
 
 impl Dataset {
-    /// The elements that [`Dataset::save`] wrote, by index. The files are mapped: nothing is read
-    /// until it is asked for.
+    /// Loads a dataset that [`Dataset::save`] wrote, with random access. The files are
+    /// memory-mapped: nothing is read until it is needed.
     ///
-    /// What the files of a loaded dataset hold must not be changed in place; saving to the same
-    /// path again does not.
+    /// The files of a loaded dataset must not be changed in place. Saving to the same path again
+    /// does not change them.
     ///
     /// # Errors
     /// [`tensorferry_core::Error::Io`] if there is nothing of that name, or a file is missing;
@@ -37,8 +37,8 @@ impl Dataset {
         Ok(Self::load_nested(path)?.0)
     }
 
-    /// As [`Dataset::load`], with what was said of how components nest when they were saved, as
-    /// JSON.
+    /// As [`Dataset::load`], together with the `structure` that was given to [`Dataset::writer`],
+    /// as JSON.
     ///
     /// # Errors
     /// As [`Dataset::load`].
@@ -182,8 +182,8 @@ mod tests {
         ));
     }
 
-    /// Any bytes anywhere in the files: an error or elements, no panic and nothing outside the
-    /// files' arrays.
+    /// Random bytes anywhere in the files give errors or elements, but no panic and no access
+    /// outside the arrays.
     #[test]
     fn damaged_files_are_errors_or_other_values() {
         let directory = tempfile::tempdir().unwrap();
@@ -198,8 +198,8 @@ mod tests {
             for round in 0..300 {
                 let mut bytes = whole.clone();
                 for _ in 0..=draw(3) {
-                    // The numbers are at the end of a file; a small one is more likely to be taken
-                    // for a place.
+                    // The numbers are at the end of a file. A small one is more likely to be a
+                    // valid offset.
                     let at = if round % 2 == 0 {
                         draw(bytes.len())
                     } else {

@@ -1,4 +1,4 @@
-//! `dataset.json`.
+//! The manifest of a saved dataset, `dataset.json`.
 
 use crate::error::{Error, Result};
 use crate::materialize::layout::{FORMAT, MANIFEST};
@@ -10,10 +10,10 @@ use tensorferry_io::storage::local;
 const MAGIC: &str = "tensorferry.dataset";
 const VERSION: u64 = 1;
 
-/// The most bytes that are read.
+/// Maximum size of the file, in bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// What the files of a dataset are.
+/// The contents of `dataset.json`.
 #[derive(Debug)]
 pub(crate) struct Manifest {
     pub(crate) cardinality: u64,

@@ -1,5 +1,4 @@
-//! Opening a saved dataset: its files are mapped, and nothing is read but what says where elements
-//! lie.
+//! Opening a saved dataset: files are memory-mapped, and only the location of elements is read.
 
 use crate::error::{Error, Result};
 use crate::materialize::layout::{FORMAT, Part, npy_dtype};
@@ -25,7 +24,7 @@ pub(crate) struct Ragged {
     shapes: Tensor,
     starts: Tensor,
     spec: TensorSpec,
-    /// The file that says where elements start.
+    /// The file that gives the start of each element.
     path: PathBuf,
 }
 
@@ -64,7 +63,7 @@ fn component(directory: &Path, at: usize, spec: &TensorSpec, count: usize) -> Re
     Ok(Column::Ragged(Box::new(ragged)))
 }
 
-/// Maps a file that has to hold an array of a specification.
+/// Memory-maps a file that must hold an array of `spec`.
 fn array(path: &Path, spec: &TensorSpec) -> Result<Tensor> {
     let mut located = locate(&local::open(path)?)?;
     let found = TensorSpec::new(located.dtype, Shape::fixed(located.layout.shape()));
@@ -81,7 +80,7 @@ fn array(path: &Path, spec: &TensorSpec) -> Result<Tensor> {
 }
 
 impl Ragged {
-    /// Where an element starts in `values` and in `shapes`.
+    /// The start of an element in `values` and in `shapes`.
     fn start(&self, index: u64) -> Result<[usize; 2]> {
         let row = isize::try_from(index).unwrap_or(isize::MAX);
         let numbers = numbers(&self.starts.index(&[Index::At(row)])?)?;
@@ -91,7 +90,7 @@ impl Ragged {
         }
     }
 
-    /// Element `index`, which there is.
+    /// Element `index`, which must exist.
     ///
     /// # Errors
     /// [`Error::Malformed`], in a file, if the files do not say where it lies.
@@ -137,10 +136,10 @@ impl Ragged {
     }
 }
 
-/// Numbers that have to be places.
+/// Numbers that must be offsets.
 fn numbers(tensor: &Tensor) -> Result<Vec<usize>> {
     let native = packed(tensor)?;
-    // which is past every end
+    // A negative number becomes an offset past every end.
     let place = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
     Ok(native.view::<i64>()?.iter().map(place).collect())
 }

@@ -1,4 +1,4 @@
-//! A dataset written to files.
+//! Saving a dataset to files.
 
 use crate::error::{Error, Result};
 use crate::execute::iter::Iter;
@@ -16,11 +16,11 @@ use tensorferry_core::TensorSpec;
 /// Bytes of elements to stack for one write.
 const BLOCK: usize = 1 << 20;
 
-/// The most elements to stack, however small they are.
+/// Maximum number of elements to stack, even if they are small.
 const MOST: usize = 1 << 16;
 
-/// A dataset that is being saved. [`DatasetWriter::finish`] gives the directory its name; dropped
-/// before, it leaves nothing.
+/// A dataset that is being saved. [`DatasetWriter::finish`] completes it. Dropping it earlier
+/// leaves nothing behind.
 #[derive(Debug)]
 pub struct DatasetWriter {
     iter: Iter,
@@ -30,13 +30,13 @@ pub struct DatasetWriter {
 }
 
 impl Dataset {
-    /// Writes all elements of the first epoch to a directory, from which [`Dataset::load`] has them
-    /// by index.
+    /// Writes all elements of the first epoch to a directory, from which [`Dataset::load`] reads
+    /// them with random access.
     ///
-    /// The directory is written under a temporary name beside `path`, brought to the disk and
-    /// renamed, so that the name stands for a whole dataset, whatever happens. A dataset that was
-    /// saved there before is replaced, in one step on Linux; anything else that is there is left
-    /// alone, and refused. Memory does not grow with the dataset.
+    /// The write is atomic: the directory is written under a temporary name beside `path`, flushed
+    /// to disk and renamed. A saved dataset at `path` is replaced, in one step on Linux. Anything
+    /// else there is an error and is left alone, except an empty directory. Memory does not grow
+    /// with the dataset.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -57,9 +57,9 @@ impl Dataset {
         self.writer(path.as_ref(), None, || Epoch(0), &Options::default())?.finish()
     }
 
-    /// As [`Dataset::save`], of any epoch, which is asked for once nothing was refused, and to be
-    /// done step by step. `structure` says, as JSON, how the components nest:
-    /// [`Dataset::load_nested`] has it again.
+    /// As [`Dataset::save`], for any epoch and step by step. `epoch` is called once all checks have
+    /// passed. `structure` says, as JSON, how the components nest. [`Dataset::load_nested`] returns
+    /// it.
     ///
     /// # Errors
     /// As [`Dataset::save`]; [`Error::Argument`] if the structure is not JSON.
@@ -101,7 +101,7 @@ impl Dataset {
 }
 
 impl DatasetWriter {
-    /// Writes what comes within some time, and says whether more is to come.
+    /// Writes the next elements if they come within `wait`, and returns whether more may follow.
     ///
     /// # Errors
     /// As [`Dataset::save`]. After an error nothing can be saved any more.
@@ -119,7 +119,7 @@ impl DatasetWriter {
         Ok(true)
     }
 
-    /// Writes what is left, brings everything to the disk and gives it its name.
+    /// Writes the remaining elements, flushes them to disk and renames the directory to its path.
     ///
     /// # Errors
     /// As [`Dataset::save`].

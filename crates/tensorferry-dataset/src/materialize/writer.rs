@@ -1,4 +1,4 @@
-//! Writing a dataset, element by element, in memory that does not grow with it.
+//! Writing a dataset element by element, in constant memory.
 
 use crate::error::{Error, Result};
 use crate::materialize::directory::{Target, sync};
@@ -14,10 +14,10 @@ use tensorferry_io::gather::rows_out::packed;
 use tensorferry_io::storage::io_error::io;
 use tensorferry_io::write::writeback::Writeback;
 
-/// Bytes that wait to be written, of each file.
+/// Bytes of the write buffer of each file.
 const BUFFER: usize = 256 << 10;
 
-/// A dataset on its way to the disk. Dropped before it is finished, it leaves nothing.
+/// A dataset that is being written. Dropping it before [`Writer::finish`] leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Writer {
     target: Target,
@@ -30,7 +30,7 @@ pub(crate) struct Writer {
 enum Component {
     /// Elements of one shape.
     Rows(Npy),
-    /// Their values, shapes, and where both start.
+    /// Elements of several shapes: files of values, shapes, and the starts of both.
     Ragged(Box<[Npy; 3]>),
 }
 
@@ -46,11 +46,11 @@ struct Npy {
 }
 
 impl Writer {
-    /// Begins a dataset that is to get the name `path`.
+    /// Begins a dataset that will be at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] for what the system refuses, and if there is something of that name that is
-    /// neither a saved dataset nor an empty directory.
+    /// [`Error::Io`] if the system refuses, or if `path` exists and is neither a saved dataset nor
+    /// an empty directory.
     pub(crate) fn new(path: &Path, components: Vec<TensorSpec>, structure: Value) -> Result<Self> {
         let target = Target::new(path)?;
         let files =
@@ -62,8 +62,8 @@ impl Writer {
     /// Writes an element.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::ElementMismatch`] if it is not as was said when the dataset was
-    /// begun.
+    /// [`Error::Io`]; [`Error::ElementMismatch`] if it does not match the components given to
+    /// [`Writer::new`].
     pub(crate) fn push(&mut self, element: &Element) -> Result<()> {
         for ((value, spec), files) in
             element.iter().zip(&self.manifest.components).zip(&mut self.files)
@@ -99,7 +99,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Brings everything to the disk and gives it its name.
+    /// Flushes all files to disk and renames the directory to its target.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -166,7 +166,7 @@ impl Npy {
         Ok(npy)
     }
 
-    /// As long whatever the number of rows: NumPy's headers leave room for it to grow.
+    /// The header, of the same length for any number of rows: NumPy's headers have room to grow.
     fn header(&self) -> Result<Vec<u8>> {
         let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
         let shape: Vec<usize> = std::iter::once(rows).chain(self.row.iter().copied()).collect();
@@ -179,7 +179,7 @@ impl Npy {
 
     fn append(&mut self, tensor: &Tensor, rows: u64) -> Result<()> {
         let tensor = packed(tensor)?;
-        self.write(tensor.as_view().as_bytes().unwrap_or_default())?; // packed: they are there
+        self.write(tensor.as_view().as_bytes().unwrap_or_default())?; // a packed tensor has bytes
         self.rows += rows;
         Ok(())
     }

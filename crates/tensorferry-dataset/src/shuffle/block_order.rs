@@ -1,12 +1,12 @@
-//! The order of a shuffle of blocks: an exact permutation of `0..n` that keeps apart what lies far
-//! apart in the source.
+//! The order of a block shuffle: an exact permutation of `0..n` that keeps the elements of each
+//! block in one group.
 //!
 //! # Rationale
-//! Blocks of consecutive elements are put in a random order; a fixed number of them, consecutive in
-//! that order, make a group; and the elements of each group are put in a random order. A reader of
-//! the elements in this order needs one group in memory and reads it in whole blocks. Element `i`
-//! follows from `i`: all groups have the same number of elements, except the one that has the last
-//! block, which may be shorter, and the last group.
+//! Blocks of consecutive elements are put in random order. A fixed number of blocks, consecutive in
+//! that order, form a group. The elements of each group are put in random order. A reader of the
+//! elements in this order needs one group in memory and reads whole blocks. Element `i` follows
+//! from `i` alone: all groups have the same length, except the one with the last block, which may
+//! be shorter, and the last group.
 //!
 //! These orders never change: see `docs/shuffle.md` and `golden/`.
 
@@ -15,17 +15,17 @@ use crate::shuffle::prng::{Purpose, Random};
 use std::ops::Range;
 use tensorferry_io::gather::request::RowRequest;
 
-/// The order of a seed in an epoch.
+/// The order for a seed and an epoch.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockOrder {
-    /// Elements of a block.
+    /// Elements per block.
     block: u64,
-    /// Blocks of a group.
+    /// Blocks per group.
     group: u64,
     blocks: Permutation,
-    /// How many there are.
+    /// Number of blocks.
     count: u64,
-    /// Elements that the last block lacks, and where in the order of blocks it stands.
+    /// Number of elements missing from the last block, and its index in the order of blocks.
     lacking: u64,
     last: u64,
     seeds: Random,
@@ -35,34 +35,34 @@ pub(crate) struct BlockOrder {
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) number: u64,
-    /// Where in the whole order it stands.
+    /// Range of these elements in the whole order.
     pub(crate) elements: Range<u64>,
-    /// Its first block, in the order of blocks, and how many it has.
+    /// Index of the first block in the order of blocks, and number of blocks.
     first: u64,
     pub(crate) blocks: u64,
-    /// The order of its elements, which are counted through its blocks.
+    /// The order of the elements, which are numbered through the group's blocks.
     order: Permutation,
-    /// The number of elements before those that the last block lacks.
+    /// Number of elements before those missing from the last block.
     gap: u64,
-    /// The number of elements that the last block lacks, if it is in this group.
+    /// Number of elements missing from the last block, if it is in this group; else 0.
     lacking: u64,
 }
 
-/// Where an element of a group lies.
+/// The position of an element in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Which of the group's blocks.
+    /// Index of the block in the group.
     pub(crate) block: u64,
-    /// Which element of the block.
+    /// Index of the element in the block.
     pub(crate) element: u64,
 }
 
 impl BlockOrder {
-    /// Of at most [`crate::shuffle::permutation::LONGEST`] elements, in blocks of `block`
-    /// elements, `group` of them to a group; neither is 0.
+    /// An order of `n` elements, at most [`crate::shuffle::permutation::LONGEST`], in blocks of
+    /// `block` elements and groups of `group` blocks. Neither is 0.
     pub(crate) fn new(n: u64, block: u64, group: u64, seed: u64, epoch: u64) -> Self {
-        // Longer blocks than there are elements, and larger groups than there are blocks, make no
-        // difference: products stay small.
+        // Clamp to one block of all elements and one group of all blocks, so that products stay
+        // small.
         let block = block.min(n).max(1);
         let count = n.div_ceil(block);
         let group = group.min(count).max(1);
@@ -79,39 +79,39 @@ impl BlockOrder {
         }
     }
 
-    /// Elements of a block.
+    /// Elements per block.
     pub(crate) fn block(&self) -> u64 {
         self.block
     }
 
-    /// Blocks of a group, but for the last one.
+    /// Blocks per group, except the last.
     pub(crate) fn group_blocks(&self) -> u64 {
         self.group
     }
 
-    /// Elements of a group, at most.
+    /// Maximum elements of a group.
     pub(crate) fn group_len(&self) -> u64 {
         self.group * self.block
     }
 
-    /// The group that has element `index` of the order.
+    /// Number of the group that has element `index` of the order.
     pub(crate) fn number(&self, index: u64) -> u64 {
         let full = self.group_len();
         let lacking = if index < self.start(self.short() + 1) { 0 } else { self.lacking };
         (index + lacking) / full
     }
 
-    /// The group that has the last block.
+    /// Number of the group that has the last block.
     fn short(&self) -> u64 {
         self.last / self.group
     }
 
-    /// Where a group begins.
+    /// Index of a group's first element in the order.
     fn start(&self, number: u64) -> u64 {
         number * self.group * self.block - if number > self.short() { self.lacking } else { 0 }
     }
 
-    /// Where in the whole order the elements of a group stand, of which there is one.
+    /// Range of a group's elements in the whole order. The group must not be empty.
     pub(crate) fn elements(&self, number: u64) -> Range<u64> {
         let blocks = self.group.min(self.count - number * self.group);
         let lacking = if number == self.short() { self.lacking } else { 0 };
@@ -119,7 +119,7 @@ impl BlockOrder {
         start..start + blocks * self.block - lacking
     }
 
-    /// A group of which there is an element.
+    /// The group `number`, which must not be empty.
     pub(crate) fn group(&self, number: u64) -> Group {
         let (first, elements) = (number * self.group, self.elements(number));
         let blocks = self.group.min(self.count - first);
@@ -131,14 +131,14 @@ impl BlockOrder {
         Group { number, elements, first, blocks, order, gap, lacking }
     }
 
-    /// The elements that a block of a group has in the source.
+    /// Range of a block of a group in the source.
     pub(crate) fn sources(&self, group: &Group, block: u64) -> Range<u64> {
         let at = self.blocks.get(group.first + block);
         let start = at * self.block;
         start..start + self.block - if at + 1 == self.count { self.lacking } else { 0 }
     }
 
-    /// Where element `index` of the order lies in its group.
+    /// The position of element `index` of the order in its group.
     pub(crate) fn place(&self, group: &Group, index: u64) -> Place {
         self.placed(group, group.order.get(index - group.elements.start))
     }
@@ -148,17 +148,17 @@ impl BlockOrder {
         Place { block: at / self.block, element: at % self.block }
     }
 
-    /// Which element of the source lies there.
+    /// Index in the source of the element at a place.
     fn source(&self, group: &Group, place: Place) -> u64 {
         self.blocks.get(group.first + place.block) * self.block + place.element
     }
 
-    /// Where element `index` of the result comes from.
+    /// Index in the source of element `index` of the order.
     pub(crate) fn get(&self, group: &Group, index: u64) -> u64 {
         self.source(group, self.place(group, index))
     }
 
-    /// The same of every request's index, in place; all are of one group.
+    /// [`BlockOrder::get`] of every request's index, in place. All requests are in `group`.
     pub(crate) fn map(&self, group: &Group, requests: &mut [RowRequest]) {
         requests.iter_mut().for_each(|request| request.index -= group.elements.start);
         group.order.map(requests);
@@ -244,8 +244,8 @@ mod tests {
         }
     }
 
-    /// Whether blocks and elements go anywhere: of many orders, chi-square of where an element goes
-    /// to, and with whom it shares a group.
+    /// Whether blocks and elements are equally likely everywhere: chi-square, over many orders, of
+    /// the position of an element and of the blocks in its group.
     #[test]
     fn orders_look_as_if_drawn_from_all() {
         let (n, block, group) = (48, 4, 3);
@@ -270,7 +270,7 @@ mod tests {
         // 47 degrees of freedom: mean 47, deviation 9.7.
         let found = chi(&places, f64::from(seeds) / 48.0);
         assert!((found - 47.0).abs() < 4.5 * 9.7, "{found}");
-        // Two of the eleven other blocks, all of their elements: each comes in 2/11 of the orders.
+        // A group has two of the eleven other blocks, whole: each block is in 2/11 of the orders.
         assert_eq!(neighbours[3], seeds * 4);
         neighbours.remove(3);
         let blocks: Vec<u32> = neighbours.iter().map(|count| count / 4).collect();

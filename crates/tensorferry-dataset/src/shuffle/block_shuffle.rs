@@ -1,4 +1,4 @@
-//! Another order in every epoch, that keeps together what lies together.
+//! Block shuffle: a different order in each epoch that keeps the elements of a block together.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -21,22 +21,21 @@ use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::sync::fork_safe::ForkSafe;
 
-/// Blocks of a group, if the user does not say how many elements it may have.
+/// Default number of blocks per group.
 const GROUP: u64 = 64;
-/// Bytes of such a group, at most, unless one block has more: three of them are in memory at times,
-/// within what an iteration has by default.
+/// Maximum bytes of a default group, unless one block is larger. Up to three groups are in memory
+/// at a time, within the default memory of an iteration.
 const GROUP_BYTES: u64 = 64 << 20;
-/// Requests whose ends are remembered: as many threads may take turns.
+/// Number of recent requests whose ends are remembered, for threads that take turns.
 const REMEMBERED: usize = 8;
-/// A request continues where another ended if the number of elements between them is at most this
-/// many times its own: other threads have those.
+/// A request continues an earlier one if the gap between them is at most this many times its
+/// length. Other threads request the gap.
 const BETWEEN: u64 = 16;
-/// Bytes that are read along with a row sooner than the row is read by itself: what a shuffle in
-/// blocks reads in that time, by W5's figures (11.0 us for a row, 4.87 M rows of 400 bytes a second
-/// in blocks).
+/// Bytes that a block shuffle reads in the time of one row read. By W5's figures: 11.0 us for a
+/// row, and 4.87 M rows of 400 bytes a second in blocks.
 const READ_ALONG: u64 = 21 << 10;
 
-/// How many there were: what an iteration keeps of one is known by its number.
+/// Number of block shuffles so far. An iteration identifies groups by the number of their shuffle.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 struct BlockShuffle {
@@ -49,28 +48,29 @@ struct BlockShuffle {
     reshuffle_each_iteration: bool,
     orders: Orders<u64, Arc<BlockOrder>>,
     groups: Orders<(u64, u64), Arc<Group>>,
-    /// Bytes of a row of each component, where they come from files that are read.
+    /// Bytes of a row of each component, if the rows come from files that are read.
     file_rows: Option<Vec<usize>>,
-    /// Where the last requests ended.
+    /// Ends of the last requests.
     ends: ForkSafe<[u64; REMEMBERED]>,
 }
 
 impl Dataset {
-    /// As [`Dataset::shuffle`], for sources that are slow to read element by element: elements of
-    /// one block, `block` consecutive ones, stay near each other. The blocks are put in a random
-    /// order; as many of them as `buffer_size` elements hold, in that order, make a group (if
-    /// `None`, 64, or as many as have 64 MiB, at least one); and the elements of each group are put
-    /// in a random order. It is still an exact permutation, which follows from `seed` and the
-    /// epoch, and of which any element can be computed.
+    /// As [`Dataset::shuffle`], for sources that are slow to read element by element. The elements
+    /// of a block, `block` consecutive ones, stay near each other: blocks are put in random order,
+    /// consecutive blocks in that order form a group, and the elements of each group are put in
+    /// random order. A group has as many blocks as fit in `buffer_size` elements. If that is
+    /// `None`, it has 64 blocks, or fewer (at least one) if they exceed 64 MiB. The order is an
+    /// exact permutation that follows from `seed` and the epoch, and any element can be computed by
+    /// index.
     ///
-    /// Of files that are read ([`tensorferry_io::storage::mode::Mode::Direct`],
-    /// [`tensorferry_io::storage::mode::Mode::Read`]) an iteration keeps in memory the group that
-    /// elements are taken from and the one that is read meanwhile, and for a moment the one before,
-    /// and blocks are read whole. With little
-    /// [`Options::memory_limit`](crate::execute::options::Options) it is fewer groups. Of
-    /// anything else nothing is kept.
+    /// If the elements come from files that are read
+    /// ([`tensorferry_io::storage::mode::Mode::Direct`],
+    /// [`tensorferry_io::storage::mode::Mode::Read`]), an iteration reads whole blocks. It keeps up
+    /// to three groups in memory: the current one, the next, and for a short time the previous one.
+    /// With a small [`Options::memory_limit`](crate::execute::options::Options), it keeps fewer.
+    /// For other sources, it keeps none.
     ///
-    /// Where not even one group fits in a memory limit, the iteration fails with
+    /// If not even one group fits in the memory limit, the iteration fails with
     /// [`Error::Argument`].
     ///
     /// ```
@@ -88,9 +88,9 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if `block` is 0 or larger than `buffer_size`, if the elements come one
-    /// after the other (filter, from_generator and the like) or without end, or if there are more
-    /// than 2^63.
+    /// [`Error::Argument`] if `block` is 0 or larger than `buffer_size`, if the dataset is infinite
+    /// or has no random access (filter, from_generator and the like), or if there are more than
+    /// 2^63 elements.
     pub fn shuffle_blocks(&self, block: u64, options: ShuffleOptions) -> Result<Self> {
         let ShuffleOptions { buffer_size, seed, reshuffle_each_iteration } = options;
         let wrong = |what: String| Error::Argument { stage: "shuffle", what };
@@ -110,8 +110,8 @@ impl Dataset {
     }
 }
 
-/// Blocks of a group where the user does not say: fewer than [`GROUP`] if they are large. It
-/// follows from the rows alone, for it is part of the order.
+/// Default number of blocks per group: fewer than [`GROUP`] if they are large. It depends on the
+/// rows alone, because it is part of the order.
 fn default_group(input: &Dataset, block: u64) -> u64 {
     let row: Option<usize> = input.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).sum();
     let block_bytes = block.saturating_mul(row.unwrap_or(0) as u64).max(1);
@@ -146,7 +146,7 @@ impl BlockShuffle {
         };
         let fixed: Option<Vec<usize>> =
             input.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
-        // Functions are not called before their results are asked for.
+        // Functions must not be called before their results are requested.
         let file_rows = fixed.filter(|_| input.hints.reads_files && !input.is_sequential());
         Ok(Dataset::of(Self {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -191,7 +191,7 @@ impl BlockShuffle {
         goes_on
     }
 
-    /// Gathers the rows that are best read from groups in memory. The rest is read row by row.
+    /// Gathers the rows that are better read through groups in memory. Returns the other requests.
     fn gather_held(
         &self,
         budget: &MemoryBudget,
@@ -206,7 +206,7 @@ impl BlockShuffle {
             return Ok(requests.to_vec());
         };
         let (len, row) = (requests.len() as u64, kind.rows.iter().sum::<usize>() as u64);
-        // Other shards may have elements that lie between.
+        // Other shards may read the elements in between.
         let distance = last.index.wrapping_sub(first.index);
         let dense = distance < len.saturating_mul(1 + READ_ALONG / row.max(1));
         if !dense || !requests.is_sorted_by(|a, b| a.index < b.index) {
@@ -224,7 +224,7 @@ impl BlockShuffle {
             let end = order.elements(number).end;
             let (here, later) = rest.split_at(rest.partition_point(|request| request.index < end));
             rest = later;
-            // A request for all of a group reads its blocks whole.
+            // A request for a whole group reads whole blocks anyway.
             let is_whole = here.len() as u64 == order.group_len();
             let Some(group) = (if is_whole {
                 None
@@ -251,7 +251,7 @@ impl BlockShuffle {
         Ok(left)
     }
 
-    /// What is held of these components, if their rows come from files that are read.
+    /// The kind of the groups of these components, if their rows come from files that are read.
     fn kind(&self, columns: Columns<'_>, len: usize, cx: &Context) -> Option<Kind> {
         let rows = self.file_rows.as_ref()?;
         let which: Vec<usize> = columns.indices(len).collect();

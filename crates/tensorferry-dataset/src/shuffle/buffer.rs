@@ -1,4 +1,4 @@
-//! Shuffling elements that are not accessible by index, or have no end: within a buffer.
+//! Buffered shuffle, for inputs without random access or without end.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -12,7 +12,7 @@ use crate::stage::{
 use tensorferry_core::Tensor;
 use tensorferry_io::memory::room::{Room, collected, copied};
 
-/// A bag of which a random one is taken. Which, follows from how many were taken before.
+/// A bag from which random items are taken. The choice depends on the number of items taken before.
 struct Bag<T> {
     items: Vec<T>,
     size: u64,
@@ -29,7 +29,7 @@ impl<T> Bag<T> {
         self.items.len() as u64 >= self.size
     }
 
-    /// Where the next one is that is to be taken.
+    /// Slot of the next item to take.
     fn pick(&self) -> Option<usize> {
         let len = self.items.len();
         (len > 0).then(|| usize::try_from(self.random.below(self.taken, len as u64)).unwrap_or(0))
@@ -82,7 +82,7 @@ impl BufferShuffle {
     }
 }
 
-/// The description of a shuffle, which names what differs from the defaults.
+/// The description of a shuffle, with the arguments that differ from the defaults.
 pub(crate) fn described(mut arguments: Vec<String>, seed: &Seed, reshuffles: bool) -> String {
     arguments.extend(seed.describe());
     if !reshuffles {
@@ -217,7 +217,7 @@ impl ElementIter for Values {
             value_of!(step(self.cx.stop.check().and_then(|()| self.bag.items.make_room(1))));
             match self.input.next()? {
                 Some(Ok(element)) => self.bag.items.push(element),
-                // It has no place in the buffer, whose elements are handed out afterwards.
+                // Hand out the error at once: the buffer holds elements only.
                 Some(Err(error)) => return Ok(Some(Err(error))),
                 None => self.ended = true,
             }
@@ -321,7 +321,7 @@ mod tests {
                 .position(|o| o[..] == order);
             counts[place.unwrap()] += 1;
         }
-        // Of 1,000 expected, deviation 29.
+        // 1,000 are expected, with a standard deviation of 29.
         assert!(counts.iter().all(|count| (870..1130).contains(count)), "{counts:?}");
     }
 

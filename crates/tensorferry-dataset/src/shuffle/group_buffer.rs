@@ -1,10 +1,10 @@
-//! A group of blocks in memory, for a shuffle of blocks whose rows are slow to read one by one.
+//! A group of blocks in memory, for block shuffles whose rows are slow to read one by one.
 //!
 //! # Rationale
-//! A group is read in parts of some megabytes, each of whole blocks and by one gather of the input.
-//! A thread that needs rows of a group reads the parts that were not begun and waits for the rest;
-//! then it reads as large a share of the next group as it took of this one. So only the first group
-//! is waited for as a whole, and the threads that compute batches keep the device busy.
+//! A group is read in parts of a few megabytes. A part consists of whole blocks and is one gather
+//! of the input. A thread that needs rows of a group reads the unclaimed parts and waits for the
+//! rest. Then it reads the same share of the next group as was taken of this one. So only the first
+//! group is waited for as a whole, and the threads that compute batches keep the device busy.
 
 use crate::error::{Error, Result};
 use crate::execute::reservation::Reservation;
@@ -17,19 +17,19 @@ use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::memory::pool;
 
-/// Bytes of rows that are read at a time.
+/// Bytes of rows in a part.
 const PART_BYTES: usize = 4 << 20;
-/// How long to wait before checking for a cancellation.
+/// Interval of cancellation checks while waiting.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Rows of which components of a shuffle are held, and of which of its orders.
+/// Identifies a shuffle, one of its orders, and the components whose rows a group holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     /// The number of the shuffle.
     pub(crate) shuffle: u64,
     pub(crate) round: u64,
     pub(crate) which: Vec<usize>,
-    /// Bytes of a row of each of these.
+    /// Bytes of a row of each component in `which`.
     pub(crate) rows: Vec<usize>,
 }
 
@@ -44,15 +44,15 @@ pub(crate) struct Input<'a> {
     pub(crate) gather: &'a Gather<'a>,
 }
 
-/// A group that is in memory, or on its way there.
+/// A group that is in memory or being read.
 #[derive(Debug)]
 pub(crate) struct GroupBuffer {
     kind: Kind,
     group: Group,
-    /// Blocks of a part.
+    /// Blocks per part.
     blocks: u64,
     parts: Mutex<Vec<Part>>,
-    /// A part was read, or could not be.
+    /// Signalled when a part was read, or could not be read.
     changed: Condvar,
     _reserved: Reservation,
 }
@@ -80,7 +80,7 @@ impl Kind {
         parts.saturating_mul(bytes(of_part)).saturating_add(bytes(rest))
     }
 
-    /// Blocks of a part.
+    /// Blocks per part.
     fn part(&self, order: &BlockOrder) -> u64 {
         let bytes = self.rows.iter().sum::<usize>().max(1) as u64;
         (PART_BYTES as u64 / bytes / order.block()).max(1)
@@ -88,14 +88,14 @@ impl Kind {
 }
 
 impl GroupBuffer {
-    /// One of which nothing is in memory.
+    /// A group of which no part has been read.
     pub(crate) fn new(kind: Kind, order: &BlockOrder, number: u64, reserved: Reservation) -> Self {
         let (group, blocks) = (order.group(number), kind.part(order));
         let parts = Mutex::new(vec![Part::Wanted; index(group.blocks.div_ceil(blocks))]);
         Self { kind, group, blocks, parts, changed: Condvar::new(), _reserved: reserved }
     }
 
-    /// Copies the rows of these elements of the order, which are of this group.
+    /// Copies the rows of the requested elements of the order, which must be in this group.
     pub(crate) fn copy(
         &self,
         requests: &[RowRequest],
@@ -115,7 +115,8 @@ impl GroupBuffer {
         Ok(())
     }
 
-    /// Reads as large a share of this group as element `end` ends of another.
+    /// Reads parts until the share of this group that is read equals the share of `other` before
+    /// `end`.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -150,7 +151,7 @@ impl GroupBuffer {
         &self.kind
     }
 
-    /// All parts, read by this thread except those that other threads read.
+    /// All parts. Reads those that no other thread has claimed, and waits for the others.
     fn whole(&self, input: &Input<'_>) -> Result<Vec<Arc<[Buffer]>>> {
         let mut parts = self.lock();
         loop {
@@ -176,7 +177,7 @@ impl GroupBuffer {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A part that was not begun.
+    /// Claims a part that was not begun.
     fn claim(&self, parts: &mut [Part]) -> Option<Claim<'_>> {
         let at = parts.iter().position(|part| matches!(part, Part::Wanted))?;
         parts[at] = Part::UnderWay;
@@ -184,7 +185,7 @@ impl GroupBuffer {
     }
 }
 
-/// A part that this thread reads; if it does not, others may.
+/// A part that this thread reads. If the read fails, dropping the claim lets other threads read it.
 struct Claim<'a> {
     held: &'a GroupBuffer,
     at: usize,
@@ -237,7 +238,7 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// A number of something that is in memory.
+/// A count of things in memory as `usize`.
 fn index(at: u64) -> usize {
     usize::try_from(at).unwrap_or(usize::MAX)
 }

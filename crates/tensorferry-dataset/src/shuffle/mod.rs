@@ -1,4 +1,4 @@
-//! Orders: permutations, blocks, buffers, and the random numbers behind them.
+//! Shuffles: permutations, blocks, buffers, and their random numbers.
 
 pub(crate) mod block_order;
 pub(crate) mod block_shuffle;

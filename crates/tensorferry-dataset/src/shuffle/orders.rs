@@ -1,8 +1,8 @@
-//! What was computed for the last epochs or groups that were asked for.
+//! A cache of the orders of recent epochs or groups.
 
 use tensorferry_io::sync::fork_safe::ForkSafe;
 
-/// The last two: where one ends and the next begins, threads ask for both.
+/// The last two orders. Where one epoch or group ends and the next begins, threads need both.
 pub(crate) struct Orders<K, T>(ForkSafe<[Option<(K, T)>; 2]>);
 
 impl<K, T> Default for Orders<K, T> {
@@ -12,7 +12,7 @@ impl<K, T> Default for Orders<K, T> {
 }
 
 impl<K: PartialEq, T: Clone> Orders<K, T> {
-    /// That of `key`, made if it is not there.
+    /// The order of `key`, computed if it is not cached.
     pub(crate) fn of(&self, key: K, make: impl FnOnce() -> T) -> T {
         let mut orders = self.0.lock();
         if let Some((_, order)) = orders.iter().flatten().find(|(of, _)| *of == key) {

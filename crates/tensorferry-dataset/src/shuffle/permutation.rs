@@ -2,13 +2,13 @@
 //! memory.
 //!
 //! # Rationale
-//! Up to [`TABLE`] elements the order is a table filled by Fisher and Yates' shuffle: all `n!`
-//! orders are as likely. Above, the indices are laid out on a grid of about sqrt(n) x sqrt(n), and
-//! column and row are moved around in turn by amounts that depend on the other and on keys (the
+//! Up to [`TABLE`] elements, the order is a table filled by the Fisher-Yates shuffle: all `n!`
+//! orders are equally likely. Above, the indices form a grid of about sqrt(n) x sqrt(n). Columns
+//! and rows are moved in turn, by distances that depend on the other coordinate and on keys (the
 //! generalised Feistel network of Black and Rogaway, "Ciphers with arbitrary finite domains",
-//! CT-RSA 2002). Each move can be undone, so the whole is a permutation of the grid whatever the
-//! amounts are. The grid has less than one row more than `n`; an index that is sent there is sent
-//! on until it is back inside (cycle walking), which keeps it a permutation of `0..n`.
+//! CT-RSA 2002). Each move is invertible, so the whole is a permutation of the grid for any
+//! distances. The grid has less than one row more than `n`. An index that lands there is moved
+//! again until it is inside (cycle walking), which keeps the result a permutation of `0..n`.
 //!
 //! These permutations never change: see `docs/shuffle.md` and `golden/`.
 
@@ -20,14 +20,14 @@ use tensorferry_io::gather::request::RowRequest;
 #[cfg(test)]
 mod statistics;
 
-/// Up to this number of elements the order is a table, of 8 KiB.
+/// Maximum elements of an order that is stored as a table, which takes at most 8 KiB.
 pub(crate) const TABLE: u64 = 4096;
 /// The longest permutation: columns and rows are 32-bit numbers.
 pub(crate) const LONGEST: u64 = 1 << 63;
-/// Moves of columns and of rows, half of each: an even number. `statistics.rs` sees a flaw in six,
-/// summed up over a thousand orders, and in four in a single order.
+/// Number of moves, half of columns and half of rows: an even number. `statistics.rs` sees a flaw
+/// with six moves, summed over 500 orders, and with four in a single order.
 const MOVES: usize = 8;
-/// How many indices are computed side by side: what stays in registers and the nearest cache.
+/// Number of indices computed side by side, chosen to stay in registers and the first-level cache.
 const LANES: usize = 64;
 
 /// A permutation of `0..n`.
@@ -44,12 +44,12 @@ enum Order {
 }
 
 impl Permutation {
-    /// The order of a seed in an epoch, of at most [`LONGEST`] elements.
+    /// The order for a seed and an epoch. `n` is at most [`LONGEST`].
     pub(crate) fn new(n: u64, seed: u64, epoch: u64) -> Self {
         Self::keyed(n, Random::new(Purpose::Permutation, seed, epoch))
     }
 
-    /// The order that these numbers give.
+    /// The order that `random` determines.
     pub(crate) fn keyed(n: u64, random: Random) -> Self {
         let order = match u16::try_from(n) {
             Ok(len) if n <= TABLE => Order::Table(fisher_yates(len, random)),
@@ -58,7 +58,7 @@ impl Permutation {
         Self { n, order }
     }
 
-    /// Where element `index` of the result comes from. `index` is less than `n`.
+    /// Index in the source of element `index` of the result. `index` is less than `n`.
     pub(crate) fn get(&self, index: u64) -> u64 {
         match &self.order {
             Order::Table(table) => usize::try_from(index)
@@ -69,7 +69,7 @@ impl Permutation {
         }
     }
 
-    /// Where element `source` goes to: `inverse(get(index)) == index`.
+    /// Index in the result of element `source`: `inverse(get(index)) == index`.
     pub(crate) fn inverse(&self, source: u64) -> u64 {
         match &self.order {
             Order::Table(table) => {
@@ -97,7 +97,7 @@ impl Permutation {
     }
 }
 
-/// Fisher and Yates' shuffle of `0..len` (Durstenfeld, CACM 1964).
+/// The Fisher-Yates shuffle of `0..len` (Durstenfeld, CACM 1964).
 fn fisher_yates(len: u16, random: Random) -> Arc<[u16]> {
     let mut table: Vec<u16> = (0..len).collect();
     for last in (1..table.len()).rev() {
@@ -112,7 +112,7 @@ fn fisher_yates(len: u16, random: Random) -> Arc<[u16]> {
 struct Grid<const MOVES: usize> {
     /// At most 3,037,000,500.
     columns: u32,
-    /// At most as many.
+    /// At most `columns`.
     rows: u32,
     keys: [Key; MOVES],
 }
@@ -121,17 +121,19 @@ struct Grid<const MOVES: usize> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Key(u32, u32);
 
-/// A 64-bit number's halves, folded onto each other.
+/// The two halves of a 64-bit number, combined with XOR.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "the lower half")]
 fn folded(product: u64) -> u32 {
     (product as u32) ^ ((product >> 32) as u32)
 }
 
-/// How far the column (or row) is moved of a `line` of the other kind: less than `bound`.
+/// The distance by which columns move in the row `line`, or rows in the column `line`: less than
+/// `bound`.
 ///
-/// Products of 32-bit numbers, which the oldest vectors have, folded: the second time every bit has
-/// reached every other. The multipliers are the fractions of sqrt(2) and sqrt(3), made odd.
+/// Multiplies 32-bit numbers, which the oldest vectors support, and folds the products. After the
+/// second time, every bit has reached every other. The multipliers are the fractions of sqrt(2) and
+/// sqrt(3), made odd.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "less than bound")]
 fn distance(line: u32, key: Key, bound: u32) -> u32 {
@@ -140,18 +142,18 @@ fn distance(line: u32, key: Key, bound: u32) -> u32 {
     ((u64::from(twice) * u64::from(bound)) >> 32) as u32
 }
 
-/// `(at + by) % bound` of two numbers less than `bound`.
+/// `(at + by) % bound` for two numbers less than `bound`.
 fn moved(at: u32, by: u32, bound: u32) -> u32 {
     let gap = bound - by;
     if at >= gap { at - gap } else { at + by }
 }
 
-/// [`distance`] of numbers that each have 64 bits to themselves: what vectors multiply without
-/// rearranging them.
+/// [`distance`] for 32-bit numbers in 64-bit lanes, which vectors multiply without rearranging
+/// them.
 #[inline(always)]
 fn distance_in_lane(line: u64, key: Key, bound: u64) -> u64 {
     let low = |value: u64| value & 0xffff_ffff;
-    // Both are less than 2^32: told so, the compiler would take the numbers apart again.
+    // Both factors are less than 2^32. If the compiler knew, it would split the lanes again.
     let once = (line ^ u64::from(key.0)).wrapping_mul(0x6a09_e667);
     let twice = low(once ^ (once >> 32) ^ u64::from(key.1)) * 0xbb67_ae85;
     (low(twice ^ (twice >> 32)) * bound) >> 32
@@ -161,13 +163,13 @@ fn distance_in_lane(line: u64, key: Key, bound: u64) -> u64 {
 #[inline(always)]
 fn moved_in_lane(at: u64, by: u64, bound: u64) -> u64 {
     let sum = (at + by).wrapping_sub(bound);
-    // All ones if it was less than bound.
+    // All ones if the sum was less than `bound`.
     let short = (sum.cast_signed() >> 63).cast_unsigned();
     sum.wrapping_add(bound & short)
 }
 
 impl<const MOVES: usize> Grid<MOVES> {
-    /// Of at most [`LONGEST`] elements.
+    /// A grid for `n` elements, at most [`LONGEST`].
     #[allow(
         clippy::cast_possible_truncation,
         reason = "the halves of a key; the side of a square of at most 2^63"
@@ -216,7 +218,8 @@ impl<const MOVES: usize> Grid<MOVES> {
         self.join(row, column)
     }
 
-    /// Sends on what lies outside `0..n`. What came from inside comes back inside.
+    /// Moves an index again until it is inside `0..n`. One that came from inside always returns
+    /// there.
     fn walk(&self, mut index: u64, n: u64) -> u64 {
         while index >= n {
             index = self.forward(index);
@@ -241,7 +244,8 @@ impl<const MOVES: usize> Grid<MOVES> {
         }
     }
 
-    /// Row and column of each request. Most lie in the row of the one before them: no division.
+    /// Row and column of each request. Most are in the row of the one before, which saves a
+    /// division.
     fn enter(&self, requests: &[RowRequest], rows: &mut [u64; LANES], columns: &mut [u64; LANES]) {
         let width = u64::from(self.columns);
         let (mut row, mut start) = (0, 0);
@@ -256,7 +260,7 @@ impl<const MOVES: usize> Grid<MOVES> {
     }
 }
 
-/// All moves of many indices: columns become indices again.
+/// All moves of a chunk of indices. At the end, `columns` holds indices.
 struct Moves<'a, const MOVES: usize> {
     grid: &'a Grid<MOVES>,
     rows: &'a mut [u64; LANES],
@@ -270,8 +274,7 @@ impl<const MOVES: usize> Wide for Moves<'_, MOVES> {
     fn run(self) {
         let Self { grid, rows, columns } = self;
         let (width, height) = (u64::from(grid.columns), u64::from(grid.rows));
-        // Move by move and not index by index: then there are enough of them that do not wait for
-        // each other.
+        // Move by move and not index by index, so that enough operations are independent.
         for pair in grid.keys.chunks_exact(2) {
             move_each(columns, rows, pair[0], width);
             move_each(rows, columns, pair[1], height);
@@ -297,7 +300,7 @@ mod tests {
         indices.enumerate().map(|(slot, index)| RowRequest { index, slot }).collect()
     }
 
-    /// Whether every number less than `n` is met once, over batches as `gather` asks for them.
+    /// Whether batches, as `gather` requests them, visit every number less than `n` once.
     fn visits_each_once(n: u64, map: impl Fn(&mut [RowRequest])) -> bool {
         let mut seen = vec![0_u64; usize::try_from(n.div_ceil(64)).unwrap()];
         let mut start = 0;
@@ -386,7 +389,7 @@ mod tests {
         }
     }
 
-    /// `cargo test --release -p tensorferry --lib -- --ignored --nocapture
+    /// `cargo test --release -p tensorferry-dataset --lib -- --ignored --nocapture
     /// how_fast_an_order_is_computed`
     #[test]
     #[ignore = "a benchmark"]

@@ -1,5 +1,4 @@
-//! Pseudo-random numbers that stay the same in every version: what a seed gives is part of what is
-//! promised.
+//! Pseudo-random numbers. The numbers that a seed gives are the same in every version.
 
 use crate::checkpoint::change::Change;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,20 +29,20 @@ fn draw_seed() -> u64 {
 #[derive(Clone, Debug)]
 pub(crate) struct Seed {
     pub(crate) value: u64,
-    /// What all plans over the stage share, if the user gave no seed.
+    /// The draw, which all plans over the stage share; `None` if the user gave the seed.
     drawn: Option<Arc<Drawn>>,
 }
 
-/// A seed that was drawn, as later passes are to use it.
+/// A drawn seed, and the seed that later passes use instead.
 #[derive(Debug)]
 struct Drawn {
     /// The number of the draw in this process.
     number: u64,
-    /// The seed of the next pass: that of a saved state, once one was loaded.
+    /// The seed of the next pass. Loading a checkpoint changes it.
     next: AtomicU64,
 }
 
-/// A draw, as long as a stage has it.
+/// A weak reference to a draw.
 #[derive(Clone, Debug)]
 pub(crate) struct Draw {
     number: u64,
@@ -64,7 +63,7 @@ impl Draw {
 static DRAWS: AtomicU64 = AtomicU64::new(0);
 
 impl Seed {
-    /// The user's, or one that is drawn.
+    /// The given seed, or a drawn one.
     pub(crate) fn new(given: Option<u64>) -> Self {
         if let Some(value) = given {
             return Self { value, drawn: None };
@@ -78,17 +77,17 @@ impl Seed {
         self.drawn.as_ref().map(|_| self)
     }
 
-    /// The identity of a stage with this seed: draws are told apart.
+    /// The identity of a stage with this seed, which distinguishes draws.
     pub(crate) fn identity(&self) -> u64 {
         self.number().map_or(0, |number| number + 1)
     }
 
-    /// The number of the draw; `None` of a seed that was given.
+    /// The number of the draw; `None` for a given seed.
     pub(crate) fn number(&self) -> Option<u64> {
         self.drawn.as_ref().map(|drawn| drawn.number)
     }
 
-    /// What the draw is known by without keeping it.
+    /// A weak reference to the draw, if the seed was drawn.
     pub(crate) fn draw(&self) -> Option<Draw> {
         self.drawn.as_ref().map(|drawn| Draw { number: drawn.number, drawn: Arc::downgrade(drawn) })
     }
@@ -103,20 +102,20 @@ impl Seed {
         self.drawn.as_ref().map_or(self.value, |drawn| drawn.next.load(Ordering::Relaxed))
     }
 
-    /// Has later passes over every plan with this stage use another seed, if it was drawn.
+    /// Replaces the seed for later passes over every plan with this stage, if it was drawn.
     pub(crate) fn adopt(&self, value: u64) {
         if let Some(drawn) = &self.drawn {
             drawn.next.store(value, Ordering::Relaxed);
         }
     }
 
-    /// The same, or the one with which a drawn seed is to be replaced.
+    /// The same seed, or the one from `change` that replaces a drawn seed.
     pub(crate) fn rebuilt(&self, change: &mut Change) -> Self {
         let put_back = if self.drawn.is_some() { change.seeds.pop_front() } else { None };
         Self { value: put_back.unwrap_or(self.value), drawn: self.drawn.clone() }
     }
 
-    /// How a description names it among arguments: `seed=7`; not at all if it was drawn.
+    /// The seed as an argument in a description: `seed=7`. `None` if it was drawn.
     pub(crate) fn describe(&self) -> Option<String> {
         self.drawn.is_none().then(|| format!("seed={}", self.value))
     }
@@ -135,8 +134,8 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     state
 }
 
-/// What numbers are drawn for. Stages of different kinds that are given one seed draw unrelated
-/// numbers. The values are part of what a seed gives: new ones go to the end.
+/// What numbers are drawn for. Stages of different kinds with the same seed draw unrelated numbers.
+/// The values affect what a seed gives: add new ones at the end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// The order of a whole permutation.
@@ -153,7 +152,7 @@ pub(crate) enum Purpose {
     Flip = 6,
     /// The order of blocks, in a shuffle of blocks.
     Blocks = 7,
-    /// What each group of blocks draws for its own seed.
+    /// The seeds of groups of blocks.
     Groups = 8,
     /// The order of a group's elements.
     Rows = 9,
@@ -169,9 +168,9 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// The sequence of a seed and an epoch. Distinct pairs have distinct keys, for they are the
-    /// pair put through a bijection of 128 bits (a Feistel network of four rounds), in which each
-    /// bit of either reaches all of both.
+    /// The sequence for a seed and an epoch. The pair passes through a bijection of 128 bits (a
+    /// Feistel network of four rounds), so distinct pairs have distinct keys, and each input bit
+    /// affects all output bits.
     #[must_use]
     pub(crate) fn new(purpose: Purpose, seed: u64, epoch: u64) -> Self {
         let (mut left, mut right) = (seed, epoch);
@@ -183,15 +182,15 @@ impl Random {
         Self { offset: left, key: right }
     }
 
-    /// The number at `position`: any of 2^64, all as likely.
+    /// The number at `position`, uniform over all 2^64 values.
     #[must_use]
     pub(crate) fn at(self, position: u64) -> u64 {
         mix(mix(self.offset.wrapping_add(position.wrapping_mul(GOLDEN))) ^ self.key)
     }
 
-    /// The number less than `bound` at `position`, all as likely; `bound` is not 0. (Lemire, "Fast
-    /// random integer generation in an interval", ACM TOMACS 2019: what would favour some numbers
-    /// is drawn again.)
+    /// The number at `position`, uniform below `bound`, which is not 0. Draws again where the
+    /// result would be biased (Lemire, "Fast random integer generation in an interval", ACM TOMACS
+    /// 2019).
     #[must_use]
     pub(crate) fn below(self, position: u64, bound: u64) -> u64 {
         let mut value = self.at(position);

@@ -1,4 +1,4 @@
-//! A whole permutation, another one in every epoch.
+//! Shuffle by a full permutation, which differs in each epoch.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -16,11 +16,10 @@ use tensorferry_io::gather::rows_out::RowsOut;
 /// How [`Dataset::shuffle`] and [`Dataset::shuffle_blocks`] order elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShuffleOptions {
-    /// Elements of the buffer through which an input without random access is shuffled; for
+    /// Elements of the buffer through which an input without random access is shuffled. For
     /// [`Dataset::shuffle_blocks`], elements of a group of blocks.
     pub buffer_size: Option<u64>,
-    /// The seed that the order follows from. Without it a seed is drawn, which a checkpoint
-    /// records.
+    /// The seed of the order. If `None`, a seed is drawn, and checkpoints record it.
     pub seed: Option<u64>,
     /// Whether each epoch has an order of its own; true by default.
     pub reshuffle_each_iteration: bool,
@@ -49,16 +48,15 @@ struct Shuffle {
 }
 
 impl Dataset {
-    /// The elements in a random order that follows from `seed` and, with
-    /// `reshuffle_each_iteration`, from the epoch: each pass over the dataset, and each round of a
-    /// `repeat` after it, then has an order of its own. Without a seed one is drawn, which a saved
-    /// iteration remembers.
+    /// Shuffles the elements. The order follows from `seed` and, with `reshuffle_each_iteration`,
+    /// from the epoch: each pass over the dataset, and each round of a later `repeat`, then has an
+    /// order of its own. If no seed is given, one is drawn, and checkpoints record it.
     ///
-    /// Of an indexed input of known length the order is a whole permutation, computed for each
-    /// element as it is asked for, in constant memory; `buffer_size` changes nothing about it. Any
-    /// other input (a filter, a generator, something endless) is shuffled in a buffer of
-    /// `buffer_size` elements, as far as that reaches: a random one of them is handed out and the
-    /// next takes its place. A `buffer_size` of 1 keeps the order, of any input, as in tf.data.
+    /// An indexed input of known length is shuffled by a full permutation, which is computed
+    /// element by element in constant memory and does not depend on `buffer_size`. Any other input
+    /// (a filter, a generator, an infinite dataset) is shuffled in a buffer of `buffer_size`
+    /// elements: a random one of them is handed out, and the next element takes its place. A
+    /// `buffer_size` of 1 keeps the order of any input, as in tf.data.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -189,8 +187,8 @@ mod tests {
         values
     }
 
-    /// Orders that are promised for ever, one a line: how many elements, the epoch, the first ten
-    /// of `shuffle(seed=7)`.
+    /// Orders that never change, one per line: number of elements, epoch, and the first ten
+    /// elements of `shuffle(seed=7)`.
     #[test]
     fn orders_are_those_of_every_version() {
         let mut lines = String::new();

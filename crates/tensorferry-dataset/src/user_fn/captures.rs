@@ -1,15 +1,16 @@
-//! What the functions of a plan hold, for a garbage collector that looks for cycles through plans.
+//! Captures: objects that the functions of a plan hold, for a garbage collector that looks for
+//! cycles.
 //!
-//! A binding gives each function what it holds
+//! A binding registers what each function holds
 //! ([`Function::capturing`](crate::user_fn::function::Function::capturing)) and asks a plan for all
-//! of it ([`Dataset::captures`]). It is collected when a stage is made, so the cost of asking does
-//! not depend on the depth of the plan.
+//! of it ([`Dataset::captures`]). Captures are collected when a stage is made, so the cost of
+//! asking does not depend on the depth of the plan.
 
 use crate::stage::{Dataset, Stage};
 use crate::user_fn::function::{Capture, Captures};
 use std::sync::Arc;
 
-/// What a stage's functions hold, and those of its inputs.
+/// The captures of a stage and of its inputs.
 pub(crate) fn of(stage: &dyn Stage) -> Captures {
     let inputs = stage.inputs().iter().filter_map(|input| input.captures.clone());
     let nested = stage.captures();
@@ -29,21 +30,21 @@ fn joined(some: Captures, more: Arc<[Capture]>) -> Captures {
 }
 
 impl Dataset {
-    /// What the functions of this plan hold, each once. See
+    /// The captures of this plan's functions, without duplicates. See
     /// [`Function::capturing`](crate::user_fn::function::Function::capturing).
     #[must_use]
     pub fn captures(&self) -> &[Capture] {
         self.captures.as_deref().unwrap_or_default()
     }
 
-    /// The same plan, which keeps something alive for as long as it, a pass over it or a stage over
+    /// The same plan, which keeps `kept` alive as long as the plan, a pass over it or a stage over
     /// it is in use.
     #[must_use]
     pub fn keeping(&self, kept: Capture) -> Self {
         Self { kept: Some(kept), ..self.clone() }
     }
 
-    /// The same plan without what [`Dataset::keeping`] gave it.
+    /// The same plan without the object from [`Dataset::keeping`].
     #[must_use]
     pub fn keeping_nothing(&self) -> Self {
         Self { kept: None, ..self.clone() }

@@ -6,13 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 use tensorferry_io::cancel::check_interrupted;
 
-/// What one function holds, for a garbage collector.
+/// An object that a function holds, for a garbage collector.
 pub type Capture = Arc<dyn Any + Send + Sync>;
 
-/// What the functions of a plan hold, each once; `None` if they hold nothing.
+/// The captures of a plan's functions, without duplicates; `None` if there are none.
 pub(crate) type Captures = Option<Arc<[Capture]>>;
 
-/// The properties of a [`Function`] whatever it takes and returns.
+/// The properties of a [`Function`] that do not depend on its types.
 pub(crate) trait UserFn {
     fn is_sequential(&self) -> bool;
 
@@ -119,7 +119,7 @@ impl<In, Out> fmt::Debug for Function<In, Out> {
     }
 }
 
-/// Wraps any error as that of a function, to be returned from one.
+/// Wraps any error, to be returned from a user function.
 pub fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Function { source: error.into() }
 }

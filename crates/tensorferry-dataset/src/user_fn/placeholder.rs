@@ -1,4 +1,4 @@
-//! What stands for a dataset before there is one.
+//! A placeholder for a dataset, while a function is traced.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -10,9 +10,9 @@ struct Placeholder {
 }
 
 impl Dataset {
-    /// What stands for a dataset of such elements while a function is called to find out what it
-    /// makes of one: stages can be put on it and have their specification, but it has no elements,
-    /// and iterating it is an error.
+    /// A placeholder for a dataset of these elements, for finding out what a function makes of one.
+    /// Stages over it have their specification, but it has no elements, and iterating over it is an
+    /// error.
     ///
     /// ```
     /// use tensorferry_core::{DType, Shape, TensorSpec};

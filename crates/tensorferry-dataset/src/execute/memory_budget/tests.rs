@@ -10,12 +10,11 @@ use tensorferry_io::gather::rows_out::RowsOut;
 
 const N: u64 = 40_000;
 const ROW: usize = 64;
-/// Rows of a group. Of far smaller ones a thread may be many behind.
+/// Rows of a group. With far smaller groups, a thread may be many groups behind.
 const GROUP: u64 = 4_096;
 const GROUP_BYTES: usize = 8 * ROW * 4_096;
 
-/// Numbers that are said to come from files, counted as they are read; looks at what is held
-/// meanwhile.
+/// Numbers that claim to come from files. Counts the rows read and records the peak memory.
 struct Counted {
     numbers: Dataset,
     read: Arc<AtomicU64>,
@@ -95,7 +94,7 @@ impl Source {
     }
 }
 
-/// Rows that begin with their number.
+/// Rows that are filled with their number.
 fn rows() -> Dataset {
     let numbers = (0..i64::try_from(N).unwrap()).flat_map(|row| [row; ROW]).collect();
     Dataset::from_tensor_slices([tensorferry_core::Tensor::from_vec(
@@ -106,7 +105,7 @@ fn rows() -> Dataset {
     .unwrap()
 }
 
-/// The numbers of the rows of batches, of each component.
+/// The row numbers in batches, for each component.
 fn numbers(elements: impl Iterator<Item = Result<Element>>) -> Vec<Vec<i64>> {
     let part = |part: crate::stage::Value| {
         part.tensor().unwrap().view::<i64>().unwrap().iter().step_by(ROW).collect::<Vec<_>>()
@@ -142,7 +141,7 @@ fn a_pass_reads_each_row_once() {
         let batches = source.shuffled.batch(64).unwrap().iter_with(Epoch(0), &options);
         assert!(numbers(batches) == [expected.as_slice()]);
         let read = source.read.load(Ordering::Relaxed);
-        // The first batch of each thread is read row by row, and what a thread is behind with.
+        // Each thread reads its first batch row by row, and rows of groups that it is late for.
         assert!(read <= N + 64 * 40, "{read} with {threads} threads");
     }
 }
@@ -215,7 +214,7 @@ fn groups_and_batches_stay_within_the_memory_limit_and_what_finds_no_room_is_rea
             );
         }
     }
-    // Room for one pass of two.
+    // There is room for one of two passes.
     let source = Source::new();
     let zipped =
         Dataset::zip(vec![source.shuffled.clone(), source.shuffled.skip(Some(N / 2))]).unwrap();

@@ -28,8 +28,8 @@ fn epoch(dataset: &Dataset, epoch: u64) -> Vec<i64> {
         .collect()
 }
 
-/// Orders that are promised for ever, one a line: how many elements, of a block, blocks of a
-/// group, the epoch, the first ten of `shuffle(seed=7, block=block)`.
+/// Orders that never change, one per line: number of elements, elements per block, blocks per
+/// group, epoch, and the first ten elements of `shuffle(seed=7, block=block)`.
 #[test]
 fn orders_are_those_of_every_version() {
     let mut lines = String::new();

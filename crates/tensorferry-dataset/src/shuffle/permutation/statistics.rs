@@ -1,9 +1,9 @@
-//! Statistical tests of permutations. Seeds are fixed, so a run gives the same every time.
-//! `docs/shuffle.md` lists what was measured.
+//! Statistical tests of permutations. Seeds are fixed, so every run gives the same figures.
+//! `docs/shuffle.md` lists the results.
 
 use crate::shuffle::permutation::*;
 
-/// Of how many standard deviations a figure may be off.
+/// Maximum deviation of a figure, in standard deviations.
 const LIMIT: f64 = 4.5;
 const SIZES: [u64; 3] = [5_000, 65_537, 1_000_000];
 
@@ -37,15 +37,15 @@ fn standardised(chi: f64, freedom: f64) -> f64 {
     ((chi / freedom).cbrt() - (1.0 - spread)) / spread.sqrt()
 }
 
-/// Of counts that are all expected to be the same.
+/// Standardised chi-square of counts that are all expected to be equal.
 fn evenness(counts: &[u64]) -> f64 {
     let expected = float(counts.iter().sum()) / float(counts.len() as u64);
     let chi = counts.iter().map(|&count| (float(count) - expected).powi(2) / expected).sum();
     standardised(chi, float(counts.len() as u64) - 1.0)
 }
 
-/// Of two labels of each index that have nothing to do with each other, each of `kinds` kinds, as
-/// good as equally frequent.
+/// Standardised chi-square of pairs of labels that are expected to be independent. Each label is
+/// one of `kinds`, which are about equally frequent.
 fn independence(labels: impl Iterator<Item = (u64, u64)>, kinds: u64) -> f64 {
     let side = at(kinds);
     let mut counts = vec![0_u64; side * side];
@@ -64,12 +64,12 @@ fn independence(labels: impl Iterator<Item = (u64, u64)>, kinds: u64) -> f64 {
     standardised(chi, (float(kinds) - 1.0).powi(2))
 }
 
-/// Of a number of rare events that are expected `mean` times.
+/// Standardised count of rare events, of which `mean` are expected.
 fn rarity(count: u64, mean: f64) -> f64 {
     2.0 * (float(count) + 0.375).sqrt() - 2.0 * (mean + 0.125).sqrt()
 }
 
-/// The correlation of two lists of all numbers below their length.
+/// Standardised correlation of `count` pairs of numbers below `n`.
 fn correlation(pairs: impl Iterator<Item = (u64, u64)>, n: u64, count: u64) -> f64 {
     let mean = (float(n) - 1.0) / 2.0;
     let products: f64 = pairs.map(|(a, b)| (float(a) - mean) * (float(b) - mean)).sum();
@@ -84,8 +84,8 @@ fn figures(order: &[u64]) -> Vec<(String, f64)> {
     let mut all = Vec::new();
     let mut figure = |name: String, value: f64| all.push((name, value));
     let indexed = || (0..n).zip(order.iter().copied());
-    // Where whole stretches of the order come from; and the same of columns of the grid and of low
-    // digits.
+    // Whether the positions of elements depend on where they come from: stretches of the order,
+    // columns of the grid, and remainders.
     for kinds in [2, 7, 16, 32] {
         let part = |value: u64, whole: u64| value * kinds / whole;
         figure(
@@ -110,7 +110,7 @@ fn figures(order: &[u64]) -> Vec<(String, f64)> {
             independence(indexed().map(|(i, to)| (i % kinds, to % kinds)), kinds),
         );
     }
-    // What neighbours in the order, and in its rows and columns, have to do with each other.
+    // Whether neighbours in the order, and in its rows and columns, depend on each other.
     for lag in [1, 2, 3, 16, columns - 1, columns, columns + 1, 2 * columns, n.div_ceil(columns)] {
         let pairs = || order.iter().copied().zip(order[at(lag)..].iter().copied());
         let serial = correlation(pairs(), n, n - lag) + 1.0 / float(n).sqrt();
@@ -148,7 +148,7 @@ fn figures(order: &[u64]) -> Vec<(String, f64)> {
     all
 }
 
-/// Of one order and another that are to have nothing to do with each other.
+/// Every figure of two orders that are expected to be independent.
 fn figures_of_two(one: &[u64], other: &[u64]) -> Vec<(String, f64)> {
     let n = one.len() as u64;
     let pairs = || one.iter().copied().zip(other.iter().copied());
@@ -189,9 +189,9 @@ fn too_few_moves_are_noticed() {
     }
 }
 
-/// Of pairs that lie in one row of the grid before, how many have kept the difference of their
-/// columns: what the moves hide last (Patarin, "Generic attacks on Feistel schemes", Asiacrypt
-/// 2001).
+/// How many pairs from one row of the grid have kept the difference of their columns, in standard
+/// deviations from the expected number. Moves hide this last (Patarin, "Generic attacks on Feistel
+/// schemes", Asiacrypt 2001).
 fn kept_differences<const MOVES: usize>(orders: u64) -> f64 {
     const SIDE: u64 = 71;
     let mut kept = 0;
@@ -218,15 +218,14 @@ fn summed_up_over_orders_six_moves_are_too_few_and_eight_are_not() {
     assert!(eight.abs() < LIMIT, "eight moves: {eight}");
 }
 
-/// How even the numbers of all `n!` orders are among `key`'s.
+/// How evenly the orders of `key`'s seeds and epochs are spread over all `n!` orders.
 fn evenness_of_all_orders(n: u64, key: impl Fn(u64) -> (u64, u64)) -> f64 {
     let orders: u64 = (1..=n).product();
     let mut counts = vec![0; at(orders)];
     for draw in 0..orders * 200 {
         let (seed, epoch) = key(draw);
         let listed = order(n, seed, epoch);
-        // The order's number: for each place, how many of the later ones are smaller (Lehmer's
-        // code).
+        // The order's number by its Lehmer code: for each place, how many later values are smaller.
         let number = listed.iter().enumerate().fold(0, |number, (place, value)| {
             let smaller = listed[place..].iter().filter(|other| *other < value).count() as u64;
             number * (n - place as u64) + smaller
@@ -279,7 +278,7 @@ fn every_position_takes_from_everywhere_over_seeds_and_over_epochs() {
     }
 }
 
-/// Pairs of (seed, epoch) that a weak mixing would take for one another.
+/// Pairs of (seed, epoch) that a weak mixing function would confuse.
 fn neighbours() -> Vec<[(u64, u64); 2]> {
     let mut pairs = vec![
         [(7, 8), (8, 7)],
@@ -312,7 +311,7 @@ fn neighbouring_seeds_and_epochs_give_unrelated_orders() {
     }
 }
 
-/// What `docs/shuffle.md` lists.
+/// Prints the results that `docs/shuffle.md` lists.
 #[test]
 #[ignore = "prints figures, checks nothing"]
 #[allow(clippy::print_stderr, reason = "for a person to read")]
