@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorferry::{Format, Mode, open};
+use tensorferry::{Format, Mode, OpenOptions, open_with};
 use tensorferry_fuzz::{check, file};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -26,8 +26,15 @@ fn rows(records: &[&[u8]]) {
     // number.
     check(&framed, Format::TfRecord, framed.len() * 8);
     let equal = records.windows(2).all(|pair| pair[0].len() == pair[1].len());
-    let array = open(&[file(&framed)], Some(Format::TfRecordBytes), Mode::Read)
-        .and_then(|opened| opened.array());
+    let array = open_with(
+        &[file(&framed)],
+        &OpenOptions {
+            format: Some(Format::TfRecordBytes),
+            mode: Mode::Read,
+            ..OpenOptions::default()
+        },
+    )
+    .and_then(|opened| opened.array());
     assert_eq!(array.is_ok(), equal);
     if let Ok(array) = array {
         let read = array.read().expect("valid records");

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use tensorferry::{Format, Mode, Opened, Result, Tensor, open};
+use tensorferry::error::IoError;
+use tensorferry::{Format, Mode, OpenOptions, Opened, Tensor, open_with};
 
 /// A file of these bytes, one for each process, in memory where the system has such a place.
 pub fn file(bytes: &[u8]) -> PathBuf {
@@ -18,15 +19,20 @@ pub fn everything(
     path: &Path,
     format: Format,
     mode: Mode,
-) -> Result<Vec<(String, Result<Tensor>)>> {
-    Ok(match open(&[path], Some(format), mode)? {
-        Opened::Array(array) => vec![(String::new(), array.read())],
-        Opened::Arrays(arrays) => {
-            let read =
-                |name: &str| (name.to_owned(), arrays.get(name).and_then(|array| array.read()));
-            arrays.names().map(read).collect()
-        }
-    })
+) -> Result<Vec<(String, Result<Tensor, IoError>)>, IoError> {
+    Ok(
+        match open_with(
+            &[path],
+            &OpenOptions { format: Some(format), mode, ..OpenOptions::default() },
+        )? {
+            Opened::Array(array) => vec![(String::new(), array.read())],
+            Opened::Arrays(arrays) => {
+                let read =
+                    |name: &str| (name.to_owned(), arrays.get(name).and_then(|array| array.read()));
+                arrays.names().map(read).collect()
+            }
+        },
+    )
 }
 
 /// Reads a file in both ways, which have to agree, element by element and error by error; whatever

@@ -256,16 +256,19 @@ def test_a_misfit_in_a_view_is_named_by_the_views_index():
         tensorferry.tensor(array.T[4:, ::-1], "uint8")
 
 
-def test_the_codes_of_rust_match_the_classes_of_python():
-    codes = tensorferry._internal.error_codes()
-    assert set(codes) <= set(errors.CODES)
-    assert len(codes) == len(set(codes))
+def test_each_kind_of_error_of_rust_has_one_class_in_python():
+    classes = {}
+    for code, kind in tensorferry._internal.error_codes():
+        assert classes.setdefault(kind, errors.CODES[code]) is errors.CODES[code], code
+    own = {kind for kind, its_class in classes.items() if its_class is not errors.Error}
+    assert classes.keys() - own == {"function", "interrupted", "io"}
+    for kind in own:
+        assert errors.CODES[classes[kind]("words").code] is classes[kind]
     for kind_of_error in errors.CODES.values():
         assert issubclass(kind_of_error, errors.Error)
         assert str(kind_of_error("words")) == "words"
-    assert (
-        errors.ValueOverflowError("words").code == "values_do_not_fit"
-    )  # as TensorFlow rebuilds it
+    # as TensorFlow rebuilds it
+    assert errors.ValueOverflowError("words").code == "values_do_not_fit"
 
 
 def test_an_error_survives_pickle():

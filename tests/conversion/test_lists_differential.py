@@ -302,3 +302,26 @@ def has(value, kind):
     return isinstance(value, kind) or (
         isinstance(value, list | tuple) and any(has(part, kind) for part in value)
     )
+
+
+NO_BOOLS = np.array([], bool)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[], NO_BOOLS],
+        [NO_BOOLS, []],
+        [NO_BOOLS, NO_BOOLS],
+        [(), np.array([], np.int8)],
+        [np.array([], np.int8), NO_BOOLS],
+        [[[]], [NO_BOOLS]],
+        [np.zeros((0, 2), np.float16)] * 2,
+        [np.zeros((0, 2), np.float16), []],
+    ],
+    ids=repr,
+)
+def test_a_list_without_elements_has_the_dtype_of_tf_data(value):
+    due = next(iter(tf.data.Dataset.from_tensors({"a": value})))["a"]
+    made = next(iter(tfy.Dataset.from_tensors({"a": value})))["a"]
+    assert (made.dtype, made.shape) == (due.dtype, due.shape)

@@ -4,9 +4,12 @@ use crate::interrupt;
 use crate::words::printable;
 use serde_json::{Value, json};
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use tensorferry::{Advice, Error, Format, Misfits};
+use tensorferry::error::{
+    Advice, ConversionAdvice, CoreError, FileAdvice, FileHint, Hint, IoError,
+};
+use tensorferry::{Error, ErrorKind, Format, Misfits};
 
 /// The exit statuses, for `--help`.
 pub(crate) const STATUSES: &str = "Exit status: 0 success; 1 the data are damaged or do not fit; 2 \
@@ -45,6 +48,18 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<IoError> for Failure {
+    fn from(error: IoError) -> Self {
+        Self::Library(error.into())
+    }
+}
+
+impl From<CoreError> for Failure {
+    fn from(error: CoreError) -> Self {
+        Self::Library(error.into())
+    }
+}
+
 /// For writes to stdout; errors of files are the library's.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
@@ -53,8 +68,8 @@ impl From<io::Error> for Failure {
 }
 
 /// The library's error of a failed operation on a file.
-pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
-    move |source| Error::Io { action, path: path.to_owned(), source }
+pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> IoError {
+    move |source| IoError::Io { action, path: path.to_owned(), source }
 }
 
 pub(crate) fn wrong(what: impl Into<String>) -> Failure {
@@ -76,7 +91,7 @@ impl fmt::Display for Failure {
 /// Advice in the options of the command.
 struct InOptions;
 
-impl Advice for InOptions {
+impl ConversionAdvice for InOptions {
     fn misfits(&self, misfits: &Misfits) -> String {
         let castings = misfits.possible_castings().iter();
         let castings: Vec<String> =
@@ -89,47 +104,56 @@ impl Advice for InOptions {
     }
 }
 
-/// The library's message, with advice in the options of the command.
-pub(crate) fn message(error: &Error) -> String {
-    as_options(&error.message(&InOptions))
+impl FileAdvice for InOptions {
+    fn hint(&self, hint: FileHint) -> String {
+        let formats = || Format::ALL.map(Format::name).join(", ");
+        match hint {
+            FileHint::Format => format!("Pass --format, one of {}.", formats()),
+            FileHint::FormatOrRaw => {
+                format!("Pass --format, one of {}, or its dtype with --raw-dtype.", formats())
+            }
+            FileHint::Raw => "Pass --raw-dtype.".into(),
+            FileHint::Features => "Choose arrays with --array.".into(),
+            FileHint::NoFeatures => "Leave out --array.".into(),
+            FileHint::Map => "Open it with --mode map.".into(),
+            FileHint::Read => "Open it with --mode read.".into(),
+            _ => String::new(),
+        }
+    }
 }
 
-/// The library's message, with its arguments written as options of the command.
-fn as_options(words: &str) -> String {
-    let mut words = words
-        .trim_start_matches("open: ")
-        .trim_start_matches("open_raw: ")
-        .replace("Pass format=", "Pass --format");
-    words = words.replace(
-        &format!("{:?}", Format::ALL.map(Format::name)),
-        &Format::ALL.map(Format::name).join(", "),
-    );
-    words = words.replace("or open it with open_raw", "or its dtype with --raw-dtype");
-    words = words.replace("Use open_raw, with its dtype", "Pass --raw-dtype");
-    for mode in ["map", "read"] {
-        words = words.replace(&format!("mode=\"{mode}\""), &format!("--mode {mode}"));
+impl Advice for InOptions {
+    /// The command does not change elements: its datasets need no such advice.
+    fn choose(&self, _: Hint) -> String {
+        String::new()
     }
-    words
+}
+
+/// The library's message, with advice in the options of the command. A message about files does not
+/// begin with the library's function.
+pub(crate) fn message(error: &Error) -> String {
+    let message = error.message(&InOptions);
+    ["open: ", "open_raw: "]
+        .iter()
+        .find_map(|function| message.strip_prefix(function))
+        .unwrap_or(&message)
+        .to_owned()
 }
 
 /// The exit status for an error of the library.
 pub(crate) fn status_of(error: &Error) -> u8 {
-    match error.code() {
-        "io" | "allocation" => SYSTEM,
-        "argument" | "cast_not_defined" => USAGE,
-        "stopped" => interrupt::status().unwrap_or(DATA),
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::Allocation => SYSTEM,
+        ErrorKind::Interrupted => interrupt::status().unwrap_or(DATA),
+        _ if matches!(error.code(), "argument" | "cast_not_defined") => USAGE,
         _ => DATA,
     }
 }
 
 /// The values that do not fit, if the error is about such values.
 pub(crate) fn misfits(error: &Error) -> Option<&Misfits> {
-    match error {
-        Error::ValuesDoNotFit(misfits) => Some(misfits),
-        Error::InFile { source, .. }
-        | Error::AtRow { source, .. }
-        | Error::AtElement { source, .. }
-        | Error::InComponent { source, .. } => misfits(source),
+    match error.core() {
+        Some(CoreError::ValuesDoNotFit(misfits)) => Some(misfits),
         _ => None,
     }
 }
@@ -156,7 +180,9 @@ pub(crate) fn not_parsed(error: &clap::Error) -> u8 {
     }
     let printed = error.print();
     match printed {
-        Err(closed) if closed.kind() == ErrorKind::BrokenPipe && !error.use_stderr() => CLOSED_PIPE,
+        Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe && !error.use_stderr() => {
+            CLOSED_PIPE
+        }
         _ => u8::try_from(error.exit_code()).unwrap_or(USAGE),
     }
 }
@@ -171,7 +197,7 @@ pub(crate) fn status_of_failure(failure: &Failure) -> u8 {
     match failure {
         Failure::Wrong(_) => USAGE,
         Failure::Library(error) => status_of(error),
-        Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => CLOSED_PIPE,
+        Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => CLOSED_PIPE,
         Failure::Output(_) => SYSTEM,
         Failure::Misfits(_) => DATA,
         Failure::Reported(status) => *status,
@@ -195,8 +221,8 @@ pub(crate) fn status(done: Outcome) -> u8 {
     let status = status_of_failure(&failure);
     match failure {
         // Interruptions and closed pipes are not errors to print.
-        Failure::Reported(_) | Failure::Library(Error::Stopped) => {}
-        Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Failure::Reported(_) | Failure::Library(Error::Interrupted) => {}
+        Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Failure::Misfits(messages) => messages.iter().for_each(complain),
         failure => complain(&failure),
     }

@@ -7,6 +7,7 @@ use num_complex::Complex;
 /// The kind of number a dtype holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
+#[non_exhaustive]
 pub enum Kind {
     Bool,
     Signed,
@@ -48,6 +49,7 @@ macro_rules! dtypes {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         #[allow(missing_docs, reason = "the names are NumPy's")]
+        #[non_exhaustive]
         pub enum DType {
             $($dtype,)*
         }

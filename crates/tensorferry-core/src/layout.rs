@@ -28,6 +28,7 @@ impl Clone for Layout {
 
 /// One part of a basic index, such as those between the commas of `a[3, 1:7:2, ..., None]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Index {
     /// A single position, counted from the end if negative. Removes the dimension.
     At(isize),

@@ -34,7 +34,7 @@ pub use buffer::{ALIGNMENT, Buffer, BufferMut};
 pub use convert::{Casting, can_convert, convert, convert_into, smallest_dtype, value_range};
 pub use dims::{Dims, MAX_NDIM, Strides};
 pub use dtype::{ByteOrder, DType, Element, Kind};
-pub use error::{Advice, ComponentId, Error, Misfits, Result, Scalar};
+pub use error::{Advice, Error, ErrorKind, InRust, Misfits, Result, Scalar};
 pub use layout::{Index, Layout};
 pub use spec::{Shape, TensorSpec};
 pub use tensor::{Tensor, TensorView};

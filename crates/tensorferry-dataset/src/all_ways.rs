@@ -16,7 +16,7 @@ use tensorferry_io::gather::rows_out::RowsOut;
 pub(crate) type Plain = (DType, Vec<usize>, Vec<u8>);
 
 /// The result of a computation, or the message of its error.
-pub(crate) type Computed<T> = std::result::Result<T, String>;
+pub(crate) type Computed<T> = Result<T, String>;
 
 /// The input without random access, or without its shapes.
 struct Disguised {
@@ -199,7 +199,7 @@ pub(crate) fn small_numbers(dtype: DType, shape: &[usize], seed: u64) -> Tensor 
 
 /// A tensor of these bytes.
 pub(crate) fn tensor(dtype: DType, shape: &[usize], bytes: &[u8]) -> Tensor {
-    tensorferry_io::gather::rows_out::filled(dtype, shape, |out| {
+    tensorferry_io::gather::rows_out::filled(dtype, shape, |out| -> Result<()> {
         out.copy_from_slice(bytes);
         Ok(())
     })

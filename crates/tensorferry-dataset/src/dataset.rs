@@ -164,7 +164,7 @@ impl Dataset {
     ///     dataset.unbatch().unwrap_err().to_string(),
     ///     "unbatch: component \"label\" is a scalar, which has no rows. Batch first."
     /// );
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn with_names(&self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {

@@ -56,7 +56,7 @@ impl Dataset {
     /// assert!(deep.check_depth().is_ok());
     /// let too_deep = (0..10_000).fold(range, |dataset, _| dataset.take(Some(5)));
     /// assert_eq!(too_deep.check_depth().unwrap_err().code(), "too_deep");
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

@@ -100,7 +100,7 @@ impl Counted {
         &mut self,
         element: &Element,
         call: impl FnOnce(Element) -> Result<T>,
-    ) -> std::result::Result<Result<T>, Interrupted> {
+    ) -> Result<Result<T>, Interrupted> {
         uninterrupted(call(element.clone())).inspect_err(|_| self.give_back(element.clone()))
     }
 

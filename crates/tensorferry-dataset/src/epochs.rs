@@ -35,7 +35,7 @@ const MOST: usize = 1 << 16;
 /// }
 /// EpochCounter::new(rows.clone()).set(7);
 /// assert_eq!(EpochCounter::new(rows.batch(4)?).next().0, 7);
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_dataset::Error>(())
 /// ```
 pub struct EpochCounter {
     dataset: Dataset,
@@ -383,7 +383,7 @@ impl Dataset {
     /// let rows = Dataset::range(0, 10, 1, DType::Int64)?;
     /// let shuffled = rows.shuffle(ShuffleOptions::default())?.with_drawn_seed(7, &[])?;
     /// assert_eq!(shuffled.drawn_seed(), Some(7));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

@@ -15,7 +15,7 @@
 //!     shapes.push(batch?[0].tensor()?.shape().to_vec());
 //! }
 //! assert_eq!(shapes, [[3], [3], [1]]);
-//! # Ok::<(), tensorferry_core::Error>(())
+//! # Ok::<(), tensorferry_dataset::Error>(())
 //! ```
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
@@ -52,6 +52,7 @@ pub use checkpoint::change::Resharded;
 pub use checkpoint::checkpoint::Checkpoint;
 pub use checkpoint::state::State;
 pub use epochs::EpochCounter;
+pub use error::{Error, Result};
 pub use execute::iter::Iter;
 pub use execute::options::{Options, ReadAhead};
 pub use execute::stats::IterStats;

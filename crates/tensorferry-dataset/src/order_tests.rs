@@ -100,7 +100,7 @@ impl Stage for Epochal {
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         assert!(index < self.0, "element {index} of {} was asked for", self.0);
-        let value = filled(DType::Int64, &[], |out| {
+        let value = filled(DType::Int64, &[], |out| -> Result<()> {
             out.copy_from_slice(&epochal_value(index, cx.epoch).to_ne_bytes());
             Ok(())
         })?;

@@ -1,6 +1,6 @@
 //! Specifications of elements: [`Component`] and [`Cardinality`].
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use std::fmt;
 use tensorferry_core::TensorSpec;
 
@@ -49,11 +49,9 @@ pub(crate) fn tensors<'a>(
     stage: &'static str,
 ) -> Result<Vec<&'a TensorSpec>> {
     let all: Option<Vec<_>> = spec.iter().map(Component::tensor).collect();
-    all.ok_or_else(|| Error::Argument {
-        stage,
-        what: "an element holds datasets, not tensors. Flatten them first: flat_map(lambda \
-            window: window.batch(n))."
-            .into(),
+    all.ok_or_else(|| {
+        let what = "an element holds datasets, not tensors.".into();
+        Error::Argument { stage, what }.with_hint(Hint::FlattenWindows)
     })
 }
 

@@ -381,7 +381,7 @@ pub(crate) struct Interrupted;
 
 /// One step of an iterator: the next element, or the error in its place, or `None` at the end.
 /// `?` passes an interruption on.
-pub(crate) type Step<T = Element> = std::result::Result<Option<Result<T>>, Interrupted>;
+pub(crate) type Step<T = Element> = Result<Option<Result<T>>, Interrupted>;
 
 /// One pass over a stage, in order.
 pub(crate) trait ElementIter: Send {
@@ -406,16 +406,16 @@ pub(crate) trait ElementIter: Send {
 }
 
 /// Separates an interruption from the errors that take the place of an element.
-pub(crate) fn uninterrupted<T>(result: Result<T>) -> std::result::Result<Result<T>, Interrupted> {
+pub(crate) fn uninterrupted<T>(result: Result<T>) -> Result<Result<T>, Interrupted> {
     match result {
-        Err(Error::Stopped) => Err(Interrupted),
+        Err(Error::Interrupted) => Err(Interrupted),
         other => Ok(other),
     }
 }
 
 /// The result as a step.
-pub(crate) fn step<T>(result: Result<T>) -> Step<T> {
-    uninterrupted(result).map(Some)
+pub(crate) fn step<T, E: Into<Error>>(result: Result<T, E>) -> Step<T> {
+    uninterrupted(result.map_err(Into::into)).map(Some)
 }
 
 /// The value of a [`Step`]. The end, an error and an interruption are returned from the function.

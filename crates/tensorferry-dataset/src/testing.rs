@@ -95,7 +95,7 @@ pub(crate) struct Pass(pub(crate) Box<dyn ElementIter>);
 
 impl Pass {
     pub(crate) fn next(&mut self) -> Option<Result<Element>> {
-        self.0.next().unwrap_or(Some(Err(Error::Stopped)))
+        self.0.next().unwrap_or(Some(Err(Error::Interrupted)))
     }
 
     pub(crate) fn save(&self) -> Result<State> {
@@ -189,7 +189,7 @@ pub(crate) fn assert_goes_on_after_a_stop(dataset: &Dataset) {
         loop {
             match interruptible_every(Duration::ZERO, look, || interrupted.next()) {
                 None => break,
-                Some(Err(Error::Stopped)) => {
+                Some(Err(Error::Interrupted)) => {
                     assert!(!std::mem::replace(&mut stopped, true), "{dataset}: stopped twice");
                     let Ok(state) = interrupted.save() else { continue };
                     let mut resumed = stream(dataset);

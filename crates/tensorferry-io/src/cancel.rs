@@ -54,10 +54,15 @@ impl CancelToken {
     /// interrupted (see [`interruptible`]). Call it in every loop whose length depends on data.
     ///
     /// # Errors
-    /// [`Error::Stopped`]; [`Error::Allocation`] if the process is out of memory.
+    /// [`Error::Interrupted`]; [`tensorferry_core::Error::Allocation`] if the process is out of
+    /// memory.
     pub fn check(&self) -> Result<()> {
         spare::check()?;
-        if self.0.load(Ordering::Relaxed) == 0 { check_interrupted() } else { Err(Error::Stopped) }
+        if self.0.load(Ordering::Relaxed) == 0 {
+            check_interrupted()
+        } else {
+            Err(Error::Interrupted)
+        }
     }
 }
 
@@ -82,7 +87,7 @@ thread_local! {
 const EVERY: Duration = Duration::from_millis(20);
 
 /// Runs `run` so that work in this thread calls `interrupted` about every 20 ms. Once it returns
-/// true, the work fails with [`Error::Stopped`]. An iteration can be continued afterwards.
+/// true, the work fails with [`Error::Interrupted`]. An iteration can be continued afterwards.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -91,13 +96,13 @@ const EVERY: Duration = Duration::from_millis(20);
 /// static INTERRUPTED: AtomicBool = AtomicBool::new(true); // set by a signal handler
 ///
 /// let token = CancelToken::default();
-/// let endless = || -> tensorferry_core::Result<()> {
+/// let endless = || -> tensorferry_io::Result<()> {
 ///     loop {
 ///         token.check()?;
 ///     }
 /// };
 /// let error = interruptible(|| INTERRUPTED.load(Ordering::Relaxed), endless).unwrap_err();
-/// assert_eq!(error.code(), "stopped");
+/// assert_eq!(error.code(), "interrupted");
 /// ```
 pub fn interruptible<T>(interrupted: fn() -> bool, run: impl FnOnce() -> T) -> T {
     interruptible_every(EVERY, interrupted, run)
@@ -136,7 +141,7 @@ pub fn is_interrupted() -> bool {
 /// Fails if the [`interruptible`] work of this thread is interrupted.
 ///
 /// # Errors
-/// [`Error::Stopped`].
+/// [`Error::Interrupted`].
 pub fn check_interrupted() -> Result<()> {
     match WATCH.get() {
         None => Ok(()),
@@ -146,7 +151,7 @@ pub fn check_interrupted() -> Result<()> {
 
 fn look(mut watch: Watch) -> Result<()> {
     if watch.found {
-        return Err(Error::Stopped);
+        return Err(Error::Interrupted);
     }
     let now = Instant::now();
     let asked = *watch.asked.get_or_insert(now);
@@ -155,7 +160,7 @@ fn look(mut watch: Watch) -> Result<()> {
         watch.found = (watch.interrupted)();
     }
     WATCH.set(Some(watch));
-    if watch.found { Err(Error::Stopped) } else { Ok(()) }
+    if watch.found { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -183,7 +188,7 @@ mod tests {
             Duration::ZERO,
             || true,
             || {
-                assert!(matches!(cancel.check(), Err(Error::Stopped)));
+                assert!(matches!(cancel.check(), Err(Error::Interrupted)));
                 thread::scope(|scope| drop(scope.spawn(|| assert!(cancel.check().is_ok()))));
             },
         );

@@ -11,12 +11,12 @@
 //! # Limitations
 //! The calling thread alone finds the values of an error.
 
-use crate::error::Result;
 use crate::memory::pool;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use tensorferry_core::Result;
 use tensorferry_core::{ByteOrder, Casting, DType, Layout, Scalar, Tensor, View, ViewMut};
 
 pub use tensorferry_core::convert::{Conversion, diagnose, narrowest, scalar};
@@ -74,7 +74,7 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
 /// let source = View::from_slice(&[1_i64, 2, 3], &[3])?;
 /// convert_into(&source, &mut ViewMut::from_slice(&mut out, &[3])?, Casting::Checked)?;
 /// assert_eq!(out, [1, 2, 3]);
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors
@@ -121,7 +121,7 @@ fn cut(conversion: Conversion<'_>, pieces: usize) -> Vec<Conversion<'_>> {
 /// # use tensorferry_io::convert;
 /// let tensor = convert(&View::from_slice(&[1_i64, 2, 3], &[3])?, DType::Int32, Casting::Checked)?;
 /// assert_eq!(tensor.view::<i32>()?.as_slice(), Some(&[1, 2, 3][..]));
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors
@@ -229,7 +229,7 @@ pub fn smallest_dtype(src: &View<'_>) -> Result<DType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
+    use tensorferry_core::Error;
     use tensorferry_core::Index;
 
     const N: usize = 1 << 21;

@@ -23,6 +23,7 @@ pub use array::row_source::Stored;
 pub use array::tensor_rows::Source;
 pub use cancel::{CancelToken, interrupt, interruptible};
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
+pub use error::{Advice, Error, Hint, Result};
 pub use format::file_format::{Capabilities, Format, OpenOptions, Opened, Raw};
 pub use format::npy::save_npy;
 pub use format::save::{save, save_arrays, save_arrays_with};

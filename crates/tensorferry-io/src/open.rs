@@ -1,7 +1,7 @@
 //! Opens files of any format, one or several together.
 
 use crate::array::array::Array;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::format::file_format::{Format, OpenOptions, OpenRequest, Opened, Raw};
 use crate::format::npy;
 use crate::storage::local;
@@ -12,16 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorferry_core::Tensor;
 
-/// Opens a file, or several as one. Only headers are read, and of TFRecord files the length of each
-/// record.
+/// Opens a file, or all files that match a pattern (`part-*.npy`), as one. Only headers are read,
+/// and of TFRecord files the length of each record.
 ///
-/// Files of one array each become one array if their rows have one dtype and shape. Files of arrays
-/// by name are shards if all have the same names, and are merged if no two share a name.
-///
-/// A path may be a pattern (`part-*.npy`), which stands for the matching files in natural order:
-/// `part-2` before `part-10`. Otherwise, files keep the given order.
-///
-/// Without a `format`, a file's first bytes tell its format, or else its extension.
+/// A file's first bytes tell its format, or else its extension. Files that match a pattern are in
+/// natural order: `part-2` before `part-10`. Files of one array each become one array if their rows
+/// have one dtype and shape. Files of arrays by name are shards if all have the same names, and are
+/// merged if no two share a name.
 ///
 /// ```
 /// use tensorferry_core::Tensor;
@@ -32,24 +29,25 @@ use tensorferry_core::Tensor;
 ///     let len = values.len();
 ///     save_npy(directory.path().join(name), &Tensor::from_vec(values, &[len])?.as_view())?;
 /// }
-/// let all = open(&[directory.path().join("part-*.npy")], None, Mode::Auto)?.array()?;
+/// let all = open(directory.path().join("part-*.npy"))?.array()?;
 /// assert_eq!(all.read()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3][..]));
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be opened; [`Error::InFile`] around errors of a file's contents;
 /// [`Error::Argument`] if files do not match each other, no file matches a pattern, or the format
 /// is unknown.
-pub fn open<P: AsRef<Path>>(paths: &[P], format: Option<Format>, mode: Mode) -> Result<Opened> {
-    open_with(paths, &OpenOptions { format, mode, ..OpenOptions::default() })
+pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
+    open_with(&[path], &OpenOptions::default())
 }
 
-/// As [`open`], with all options.
+/// As [`open`], with options, for several paths and patterns. The files of different paths keep the
+/// given order.
 ///
 /// # Errors
 /// As [`open`]; [`Error::Argument`] if a feature is missing or has another dtype or shape, or the
-/// format has no features; [`Error::Stopped`].
+/// format has no features; [`Error::Interrupted`].
 pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened> {
     open_sources(&files(paths)?, options)
 }
@@ -68,11 +66,8 @@ pub fn open_sources(sources: &[Arc<dyn ReadAt>], options: &OpenOptions) -> Resul
         (None, None) => common_format(sources)?,
     };
     if !options.features.is_empty() && !format.capabilities().arrays_by_name {
-        let what = format!(
-            "{format} files hold no features: they hold one array, without a name. Leave out \
-            features=."
-        );
-        return Err(Error::Argument { stage: "open", what });
+        let what = format!("{format} files hold no features: they hold one array, without a name.");
+        return Err(Error::argument_with("open", what, Hint::NoFeatures));
     }
     if options.format.is_some() {
         sources.iter().try_for_each(|source| format.check(&**source))?;
@@ -82,7 +77,7 @@ pub fn open_sources(sources: &[Arc<dyn ReadAt>], options: &OpenOptions) -> Resul
 }
 
 fn no_files() -> Error {
-    Error::Argument { stage: "open", what: "no files were given".into() }
+    Error::argument("open", "no files were given")
 }
 
 /// Opens a `.npy` file as a tensor over a read-only memory map. Pages are read on access.
@@ -98,7 +93,7 @@ fn no_files() -> Error {
 /// # Errors
 /// [`Error::Io`] if the file cannot be opened, read or mapped, or is not a regular file;
 /// [`Error::InFile`] around what [`tensorferry_core::npy_header::parse`] says of the header, and
-/// around [`Error::WrongLength`] if the file is shorter than the header promises.
+/// around [`tensorferry_core::Error::WrongLength`] if the file is shorter than the header promises.
 pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
     let file = local::open(path.as_ref())?;
     Format::Npy.check(&*file)?;
@@ -116,7 +111,7 @@ pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
 /// std::fs::write(&path, [1, 0, 2, 0, 3, 0]).unwrap();
 /// let tokens = open_raw(&[path], &Raw::new(DType::UInt16), Mode::Auto)?;
 /// assert_eq!(tokens.shape(), [3]);
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors
@@ -168,7 +163,7 @@ fn common_format(files: &[Arc<dyn ReadAt>]) -> Result<Format> {
                     "{a} is {other}, {b} is {format}: files of one array have one format. Open \
                     them one by one."
                 );
-                return Err(Error::Argument { stage: "open", what });
+                return Err(Error::argument("open", what));
             }
             Some(_) => {}
             None => first = Some((format, &**file)),

@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry::Error;
+use tensorferry::error::IoError;
 use tensorferry_tensorflow::InPython;
 
 /// An exception of the class for `code`.
@@ -101,16 +102,21 @@ type Place = Option<(&'static str, u64)>;
 fn cause<'py>(py: Python<'py>, error: &Error) -> Option<(Bound<'py, PyBaseException>, Place)> {
     match error {
         Error::Function { source } => Some((source.downcast_ref::<Raised>()?.get(py)?, None)),
-        Error::Io { action, path, source } => {
-            Some((exception(py, os_error(path, &action, source)), None))
-        }
-        Error::Read { path, offset, len, source } => {
-            let action = format_args!("read {len} bytes at byte {offset}");
-            Some((exception(py, os_error(path, &action, source)), None))
-        }
-        Error::InComponent { source, .. } => cause(py, source),
+        Error::Io(error) => Some((exception(py, refused(error)?), None)),
+        Error::InComponent { source, .. } | Error::WithHint { source, .. } => cause(py, source),
         Error::AtElement { stage, index, source } => {
             cause(py, source).map(|(raised, _)| (raised, Some((*stage, *index))))
+        }
+        _ => None,
+    }
+}
+
+/// The `OSError` for a file operation that the operating system refused.
+fn refused(error: &IoError) -> Option<PyErr> {
+    match error.innermost() {
+        IoError::Io { action, path, source } => Some(os_error(path, action, source)),
+        IoError::Read { path, offset, len, source } => {
+            Some(os_error(path, &format_args!("read {len} bytes at byte {offset}"), source))
         }
         _ => None,
     }
@@ -172,15 +178,15 @@ pub(crate) trait OrRaise<T> {
     fn or_raise(self, py: Python<'_>) -> PyResult<T>;
 }
 
-impl<T> OrRaise<T> for tensorferry::Result<T> {
+impl<T, E: Into<Error>> OrRaise<T> for tensorferry::Result<T, E> {
     fn or_raise(self, py: Python<'_>) -> PyResult<T> {
-        self.map_err(|error| to_py(py, &error))
+        self.map_err(|error| to_py(py, &error.into()))
     }
 }
 
-/// All codes of the library's errors.
+/// All codes of the library's errors, each with the name of its kind.
 #[pyfunction]
-pub(crate) fn error_codes() -> Vec<&'static str> {
+pub(crate) fn error_codes() -> Vec<(&'static str, &'static str)> {
     guard();
-    Error::CODES.to_vec()
+    Error::all_codes().into_iter().map(|(code, kind)| (code, kind.name())).collect()
 }

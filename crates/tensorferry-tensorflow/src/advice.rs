@@ -1,12 +1,13 @@
 //! Advice of errors for users of Python.
 
-use tensorferry::{Advice, Misfits};
+use tensorferry::error::{Advice, ConversionAdvice, FileAdvice, FileHint, Hint};
+use tensorferry::{Format, Misfits};
 
 /// Advice in the syntax of Python.
 #[derive(Clone, Copy, Debug)]
 pub struct InPython;
 
-impl Advice for InPython {
+impl ConversionAdvice for InPython {
     fn misfits(&self, misfits: &Misfits) -> String {
         let castings = misfits.possible_castings().iter();
         let castings: Vec<String> =
@@ -16,5 +17,36 @@ impl Advice for InPython {
 
     fn wrapped_float(&self) -> String {
         "Pass casting=\"checked\" or casting=\"saturate\".".into()
+    }
+}
+
+impl FileAdvice for InPython {
+    fn hint(&self, hint: FileHint) -> String {
+        let formats = Format::ALL.map(Format::name);
+        match hint {
+            FileHint::Format => format!("Pass format=, one of {formats:?}."),
+            FileHint::FormatOrRaw => {
+                format!("Pass format=, one of {formats:?}, or open it with open_raw.")
+            }
+            FileHint::Raw => "Use open_raw, with its dtype.".into(),
+            FileHint::Features => "Choose features with features=.".into(),
+            FileHint::NoFeatures => "Leave out features=.".into(),
+            FileHint::Map => "Open it with mode=\"map\".".into(),
+            FileHint::Read => "Open it with mode=\"read\".".into(),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Advice for InPython {
+    fn choose(&self, hint: Hint) -> String {
+        match hint {
+            Hint::LeaveOut => "Leave it out with which=.".into(),
+            Hint::FlattenWindows => {
+                "Flatten it first: flat_map(lambda window: window.batch(n)).".into()
+            }
+            Hint::CropTwice => "Crop them in two steps, with which=.".into(),
+            _ => String::new(),
+        }
     }
 }

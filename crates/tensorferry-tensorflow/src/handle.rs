@@ -227,7 +227,7 @@ pub(crate) fn keep(entry: Entry) -> Result<Tensor> {
     // SAFETY: the vector's lines are never written, do not move with the vector, and live as long
     // as the owner.
     let buffer = unsafe { Buffer::from_raw_parts(ptr, len, owner) };
-    Tensor::new(DType::Int64, ByteOrder::Native, Layout::contiguous(&[LEN], 8)?, buffer, 0)
+    Ok(Tensor::new(DType::Int64, ByteOrder::Native, Layout::contiguous(&[LEN], 8)?, buffer, 0)?)
 }
 
 /// What a handle names.

@@ -4,7 +4,8 @@ use crate::advice::InPython;
 use crate::api::{self, Api};
 use crate::code::{Code, classify};
 use std::ffi::{CStr, CString};
-use tensorferry::Error;
+use tensorferry::error::CoreError;
+use tensorferry::{Error, ErrorKind};
 
 /// Why an op fails.
 #[derive(Debug)]
@@ -30,32 +31,32 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<CoreError> for Failure {
+    fn from(error: CoreError) -> Self {
+        Error::from(error).into()
+    }
+}
+
 /// The code of an error; of a user's function, adds to the message.
 fn code_of(error: &Error, message: &mut String) -> Code {
-    match error {
-        Error::AtElement { source, .. }
-        | Error::AtRow { source, .. }
-        | Error::InFile { source, .. }
-        | Error::InComponent { source, .. } => code_of(source, message),
-        Error::Malformed { .. }
-        | Error::WrongLength { .. }
-        | Error::ShortRead { .. }
-        | Error::FileChanged { .. }
-        | Error::Checksum { .. } => Code::DATA_LOSS,
-        Error::Io { source, .. } | Error::Read { source, .. } => match source.kind() {
-            std::io::ErrorKind::NotFound => Code::NOT_FOUND,
-            std::io::ErrorKind::PermissionDenied => Code::PERMISSION_DENIED,
-            _ => Code::DATA_LOSS,
-        },
-        Error::Allocation { .. } => Code::RESOURCE_EXHAUSTED,
-        Error::Stopped => Code::CANCELLED,
-        Error::Function { source } => {
+    match (error.innermost(), error.kind()) {
+        (Error::Function { source }, _) => {
             let (code, more) =
                 classify().map_or((Code::UNKNOWN, String::new()), |classify| classify(&**source));
             message.push_str(&more);
             code
         }
-        Error::State { .. } | Error::SourceChanged { .. } => Code::FAILED_PRECONDITION,
+        (Error::State { .. } | Error::Core(CoreError::SourceChanged { .. }), _) => {
+            Code::FAILED_PRECONDITION
+        }
+        (_, ErrorKind::FileFormat) => Code::DATA_LOSS,
+        (_, ErrorKind::Io) => match error.system().map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::NotFound) => Code::NOT_FOUND,
+            Some(std::io::ErrorKind::PermissionDenied) => Code::PERMISSION_DENIED,
+            _ => Code::DATA_LOSS,
+        },
+        (_, ErrorKind::Allocation) => Code::RESOURCE_EXHAUSTED,
+        (_, ErrorKind::Interrupted) => Code::CANCELLED,
         _ => Code::INVALID_ARGUMENT,
     }
 }
@@ -116,25 +117,25 @@ mod tests {
     use super::*;
     use std::io;
     use tensorferry::dataset::failed;
+    use tensorferry::error::IoError;
 
     fn class(error: Error) -> Code {
         Failure::from(error).code
     }
 
     fn io(kind: io::ErrorKind) -> Error {
-        Error::Io { action: "read", path: "a".into(), source: kind.into() }
+        IoError::Io { action: "read", path: "a".into(), source: kind.into() }.into()
     }
 
     #[test]
     fn every_error_has_the_class_of_its_cause() {
-        let cut = || Error::WrongLength { format: "npy", expected: 2, actual: 1 };
-        assert_eq!(class(cut()), Code::DATA_LOSS);
-        assert_eq!(class(cut().at_element("batch", 1)), Code::DATA_LOSS);
-        assert_eq!(
-            class(Error::InFile { path: "a".into(), source: Box::new(cut()) }),
-            Code::DATA_LOSS
-        );
-        assert_eq!(class(Error::ShortRead { offset: 0, expected: 2, actual: 1 }), Code::DATA_LOSS);
+        let cut = || CoreError::WrongLength { format: "npy", expected: 2, actual: 1 };
+        assert_eq!(class(cut().into()), Code::DATA_LOSS);
+        assert_eq!(class(Error::from(cut()).at_element("batch", 1)), Code::DATA_LOSS);
+        let in_file = IoError::from(cut()).in_file("a".as_ref());
+        assert_eq!(class(in_file.into()), Code::DATA_LOSS);
+        let short = IoError::ShortRead { offset: 0, expected: 2, actual: 1 };
+        assert_eq!(class(short.into()), Code::DATA_LOSS);
         assert_eq!(class(io(io::ErrorKind::NotFound)), Code::NOT_FOUND);
         assert_eq!(class(io(io::ErrorKind::PermissionDenied)), Code::PERMISSION_DENIED);
         assert_eq!(class(io(io::ErrorKind::Other)), Code::DATA_LOSS);
@@ -143,15 +144,14 @@ mod tests {
             Code::INVALID_ARGUMENT
         );
         assert_eq!(class(Error::State { what: "x".into() }), Code::FAILED_PRECONDITION);
-        assert_eq!(class(Error::Stopped), Code::CANCELLED);
+        assert_eq!(class(Error::Interrupted), Code::CANCELLED);
         assert_eq!(class(failed("x")), Code::UNKNOWN);
     }
 
     #[test]
     fn no_error_of_an_element_ends_the_dataset() {
-        assert_eq!(
-            class(Error::IndexOutOfRange { index: 3, axis: 0, len: 2 }.at_element("lookup", 1)),
-            Code::INVALID_ARGUMENT
-        );
+        let outside = CoreError::IndexOutOfRange { index: 3, axis: 0, len: 2 };
+        let outside = Error::from(outside).at_element("lookup", 1);
+        assert_eq!(class(outside), Code::INVALID_ARGUMENT);
     }
 }

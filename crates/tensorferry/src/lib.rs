@@ -27,10 +27,18 @@ pub use tensorferry_io::{
 };
 
 pub use tensorferry_core::{
-    ALIGNMENT, Advice, Buffer, BufferMut, ByteOrder, Casting, ComponentId, DType, Dims, Element,
-    Error, Index, Kind, Layout, MAX_NDIM, Misfits, Result, Scalar, Shape, Strides, Tensor,
-    TensorSpec, TensorView, View, ViewMut, dlpack, npy_header,
+    ALIGNMENT, Buffer, BufferMut, ByteOrder, Casting, DType, Dims, Element, ErrorKind, Index, Kind,
+    Layout, MAX_NDIM, Misfits, Scalar, Shape, Strides, Tensor, TensorSpec, TensorView, View,
+    ViewMut, dlpack, npy_header,
 };
+pub use tensorferry_dataset::error::{Error, Result};
+
+pub mod error {
+    //! The errors of each layer, and the advice that their messages end with.
+    pub use tensorferry_core::{Advice as ConversionAdvice, Error as CoreError, InRust};
+    pub use tensorferry_dataset::error::{Advice, ComponentId, Error, Hint, Result};
+    pub use tensorferry_io::{Advice as FileAdvice, Error as IoError, Hint as FileHint};
+}
 
 // The README's Rust code runs with the other examples.
 #[cfg(doctest)]

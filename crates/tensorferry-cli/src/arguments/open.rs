@@ -7,8 +7,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::{CancelToken, Shape};
+use tensorferry::error::IoError;
 use tensorferry::{
-    ByteOrder, Casting, DType, Error, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with,
+    ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with,
 };
 
 /// How files are opened.
@@ -212,9 +213,9 @@ impl FileArgs {
 }
 
 /// A pattern that matches no file is an error in the arguments.
-fn unmatched(error: Error) -> Failure {
+fn unmatched(error: IoError) -> Failure {
     match error {
-        Error::Io { path, source, .. } if source.to_string().starts_with("no file matches") => {
+        IoError::Io { path, source, .. } if source.to_string().starts_with("no file matches") => {
             wrong(source.to_string().replace("the pattern", &path.display().to_string()))
         }
         other => other.into(),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::CancelToken;
+use tensorferry::error::IoError;
 use tensorferry::{Error, Format, Verified, matching_files, verify};
 
 /// Verify files: headers, lengths and checksums, reading every byte
@@ -41,10 +42,10 @@ impl Check {
             for path in &paths {
                 let verified =
                     refused.take().map_or_else(|| verify(path, format, raw.as_ref(), stop), Err);
-                if matches!(verified, Err(Error::Stopped)) {
-                    return Err(Error::Stopped.into());
+                if matches!(verified, Err(IoError::Interrupted)) {
+                    return Err(Error::Interrupted.into());
                 }
-                let found = Found::new(path, verified);
+                let found = Found::new(path, verified.map_err(Error::from));
                 worst = outcome::worse(worst, found.status());
                 match self.json {
                     true => all.push(found.json()),

@@ -119,9 +119,9 @@ impl Convert {
         match counted {
             Ok(misfits) if !misfits.is_empty() => Failure::Misfits(misfits),
             // Interrupted while counting: the first value is known.
-            Err(Error::Stopped) => {
+            Err(Error::Interrupted) => {
                 complain(Failure::Library(stopped_at));
-                Error::Stopped.into()
+                Error::Interrupted.into()
             }
             // The source has changed meanwhile.
             _ => stopped_at.into(),

@@ -72,7 +72,7 @@ impl Inspect {
             match inspected {
                 Ok(0) if shown == 0 && !self.json => text::write_empty(out, path)?,
                 Ok(status) => worst = outcome::worse(worst, status),
-                Err(failure @ (Failure::Library(Error::Stopped) | Failure::Output(_))) => {
+                Err(failure @ (Failure::Library(Error::Interrupted) | Failure::Output(_))) => {
                     return Err(failure);
                 }
                 // The other files are still inspected.
@@ -150,7 +150,7 @@ impl Inspect {
             match inspected {
                 Ok(()) => {}
                 Err(Failure::Library(error))
-                    if !matches!(error, Error::Stopped) && arrays.len() > 1 =>
+                    if !matches!(error, Error::Interrupted) && arrays.len() > 1 =>
                 {
                     let error = Failure::Library(error);
                     outcome::complain(format_args!("{}: {name}: {error}", path.display()));
@@ -182,7 +182,7 @@ fn together(
     let Ok(all) = all else { return Ok(None) };
     match summarize_together(&all, wanted, stop) {
         Ok(summaries) => Ok(Some(all.into_iter().zip(summaries).collect())),
-        Err(Error::Stopped) => Err(Error::Stopped.into()),
+        Err(Error::Interrupted) => Err(Error::Interrupted.into()),
         Err(_) => Ok(None),
     }
 }

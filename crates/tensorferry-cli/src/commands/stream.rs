@@ -108,7 +108,7 @@ impl Stream {
         let mut report = Report::new(&dataset, &arrays)?;
         let ended = self.measure(&dataset, &progress, &mut report, stop);
         // An interrupted run is reported too.
-        if ended.is_ok() || matches!(ended, Err(Error::Stopped)) {
+        if ended.is_ok() || matches!(ended, Err(Error::Interrupted)) {
             match self.json {
                 true => writeln!(out, "{:#}", report.json())?,
                 false => write!(out, "{}", report.text())?,

@@ -12,6 +12,7 @@ use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
+use tensorferry::error::IoError;
 use tensorferry::open_beside;
 
 /// The shard number of a finished single file.
@@ -151,14 +152,14 @@ impl Journal {
     }
 
     /// Records how many bytes of the single file are on the disk.
-    pub(crate) fn note(&mut self, bytes: u64) -> tensorferry::Result<()> {
+    pub(crate) fn note(&mut self, bytes: u64) -> Result<(), IoError> {
         self.line(&format!("[0,{bytes},0]\n"))?;
         self.finished.insert(0, Stamp { bytes, modified: 0 });
         Ok(())
     }
 
     /// Records that the single file is whole, just before it is renamed.
-    pub(crate) fn note_whole(&mut self, file: &Metadata) -> tensorferry::Result<()> {
+    pub(crate) fn note_whole(&mut self, file: &Metadata) -> Result<(), IoError> {
         let stamp = Stamp::of_file(file).map_err(io("read the metadata of", &self.path))?;
         self.line(&format!("[{WHOLE},{},{}]\n", stamp.bytes, stamp.modified))?;
         self.finished.insert(WHOLE, stamp);
@@ -211,7 +212,7 @@ impl Journal {
         Ok(fs::remove_file(&self.path).map_err(io("remove", &self.path))?)
     }
 
-    fn line(&mut self, line: &str) -> tensorferry::Result<()> {
+    fn line(&mut self, line: &str) -> Result<(), IoError> {
         self.file.write_all(line.as_bytes()).map_err(io("write", &self.path))
     }
 }

@@ -12,10 +12,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use tensorferry::Error;
 use tensorferry::dataset::CancelToken;
 use tensorferry::{
-    Array, Casting, DType, Format, Mode, Opened, Progress, ResumableWrite, open, save,
-    save_arrays_with, save_resumable,
+    Array, Casting, DType, Format, Mode, OpenOptions, Opened, Progress, ResumableWrite, open_with,
+    save, save_arrays_with, save_resumable,
 };
 
 /// Bytes read at a time, unless memory is short.
@@ -131,7 +132,7 @@ impl Target {
             return self.arrays.map(|array| Ok(array.clone()));
         };
         let start = at * rows;
-        self.arrays.map(|array| array.part(start, rows.min(all - start)))
+        self.arrays.map(|array| Ok(array.part(start, rows.min(all - start))?))
     }
 
     /// Bytes of the elements of all files.
@@ -170,7 +171,8 @@ impl Target {
     ) -> tensorferry::Result<Vec<String>> {
         let mut messages = Vec::new();
         for (name, array) in self.arrays.named() {
-            match array.counted_by(progress).cancelled_by(stop).check_values() {
+            let checked = array.counted_by(progress).cancelled_by(stop).check_values();
+            match checked.map_err(Error::from) {
                 Err(error) if misfits(&error).is_some() => {
                     let name = name.filter(|_| self.arrays.all().count() > 1);
                     messages.push(name.map_or_else(
@@ -292,7 +294,10 @@ impl Target {
         let same = |one: &Array, other: &Array| {
             one.dtype() == other.dtype() && one.shape() == other.shape()
         };
-        let opened = open(&[self.path(at)], Some(self.format), Mode::Read);
+        let opened = open_with(
+            &[self.path(at)],
+            &OpenOptions { format: Some(self.format), mode: Mode::Read, ..OpenOptions::default() },
+        );
         Ok(match (opened, self.content(at)?) {
             (Ok(Opened::Array(found)), Content::One(array)) => same(&found, &array),
             (Ok(Opened::Arrays(found)), Content::ByName(arrays)) => {

@@ -20,6 +20,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use tensorferry::dataset::{CancelToken, Dataset};
+use tensorferry::error::CoreError;
 use tensorferry::{
     Array, ByteOrder, Casting, DType, Element, Error, Kind, Result, Scalar, Tensor, convert,
 };
@@ -74,9 +75,9 @@ pub(crate) struct Wanted {
 /// # Errors
 /// Errors of reading.
 pub(crate) fn summarize(array: &Array, wanted: Wanted) -> Result<Summary> {
-    let chunks = (0..).zip(array.chunks()).map(|(number, rows)| rows.map(|rows| (0, number, rows)));
+    let chunks = (0..).zip(array.chunks()).map(|(number, rows)| Ok((0, number, rows?)));
     let mut summaries = tally_all(std::slice::from_ref(array), wanted, chunks)?;
-    summaries.pop().ok_or(Error::Stopped) // there is one
+    summaries.pop().ok_or(Error::Interrupted) // there is one
 }
 
 /// Summarizes arrays with the same number of rows, which are read together: once, if they have one
@@ -93,7 +94,7 @@ pub(crate) fn summarize_together(
     let batches = Dataset::from_rows(arrays.iter().cloned())?
         .batch((TOGETHER / row.max(1)).clamp(1, MOST_ROWS))?;
     let parts = (0..).zip(batches.iter()).flat_map(|(number, batch)| {
-        let batch = stop.check().and(batch);
+        let batch = stop.check().map_err(Error::from).and(batch);
         let (values, failed) = match batch {
             Ok(values) => (values, None),
             Err(error) => (Vec::new(), Some(Err(error))),
@@ -147,7 +148,7 @@ fn tally_all(
         for worker in workers {
             tallies.push(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
-        Ok(tallies)
+        Ok::<_, Error>(tallies)
     })?;
     for others in tallies {
         whole.iter_mut().zip(others).for_each(|(ours, theirs)| ours.merge(theirs));
@@ -187,8 +188,8 @@ impl Tally {
     fn new(dtype: DType, columns: usize) -> Self {
         let values = match dtype.kind() {
             Kind::Bool | Kind::Signed | Kind::Unsigned => Values::Integers(Integers::new()),
-            Kind::Float => Values::Floats(Floats::new()),
             Kind::Complex => Values::Complex(Complexes::new()),
+            _ => Values::Floats(Floats::new()),
         };
         Self { dtype, columns: vec![values.clone(); columns], all: values }
     }
@@ -220,6 +221,10 @@ impl Tally {
                         tally.add(chunk, elements);
                     }
                 })
+            }
+            other => {
+                let descr = other.to_string();
+                Err(CoreError::UnsupportedDType { place: "summary", descr }.into())
             }
         }
     }
@@ -270,11 +275,15 @@ impl Tally {
 fn packed<T: Element>(rows: &Tensor) -> Result<Tensor> {
     let packed = rows.byte_order() == ByteOrder::Native
         && rows.view::<T>().is_ok_and(|view| view.as_slice().is_some());
-    if packed { Ok(rows.clone()) } else { convert(&rows.as_view(), rows.dtype(), Casting::Checked) }
+    Ok(if packed {
+        rows.clone()
+    } else {
+        convert(&rows.as_view(), rows.dtype(), Casting::Checked)?
+    })
 }
 
 fn converted(rows: &Tensor, to: DType) -> Result<Tensor> {
-    convert(&rows.as_view(), to, Casting::Checked)
+    Ok(convert(&rows.as_view(), to, Casting::Checked)?)
 }
 
 impl Values {

@@ -1,32 +1,33 @@
-//! How a layer lists its errors: each variant with its code, once.
+//! How a layer lists its errors: each variant with its code and kind, once.
 
-/// Defines the error enum of a layer, and `CODES` from the same list.
+/// Defines the error enum of a layer, and `CODES`, `code` and `kind` from the same list.
 ///
-/// `errors` have a code of their own; `wrappers` carry an error that has one, or share one.
+/// Variants with a code of their own are followed by `= "code" / Kind`. `wrappers` take both from a
+/// method `wrapped`, which the layer defines.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! layer_errors {
     (
         $(#[$meta:meta])*
         pub enum $name:ident {
-            errors {
-                $(
-                    $(#[$error_meta:meta])*
-                    $error:ident
-                    $( ( $($tuple:ty),* ) )?
-                    $( { $( $(#[$field_meta:meta])* $field:ident : $field_type:ty ),* $(,)? } )?
-                    = $code:literal
-                ),* $(,)?
-            }
+            $(
+                $(#[$error_meta:meta])*
+                $error:ident
+                $( ( $($tuple:ty),* ) )?
+                $( { $( $(#[$field_meta:meta])* $field:ident : $field_type:ty ),* $(,)? } )?
+                = $code:literal / $kind:ident
+            ),* $(,)?
+        }
+        $(
             wrappers {
                 $(
                     $(#[$wrapper_meta:meta])*
                     $wrapper:ident
-                    $( ( $($inner:ty),* ) )?
+                    $( ( $inner:ty ) )?
                     $( { $( $(#[$part_meta:meta])* $part:ident : $part_type:ty ),* $(,)? } )?
                 ),* $(,)?
             }
-        }
+        )?
     ) => {
         $(#[$meta])*
         #[non_exhaustive]
@@ -37,25 +38,34 @@ macro_rules! layer_errors {
                 $( ( $($tuple),* ) )?
                 $( { $( $(#[$field_meta])* $field : $field_type ),* } )?,
             )*
-            $(
+            $($(
                 $(#[$wrapper_meta])*
                 $wrapper
-                $( ( $($inner),* ) )?
+                $( ( $inner ) )?
                 $( { $( $(#[$part_meta])* $part : $part_type ),* } )?,
-            )*
+            )*)?
         }
 
         impl $name {
-            /// The codes that errors of this layer add to those of the layers below.
-            #[allow(unused_doc_comments, reason = "as below")]
-            pub const CODES: &'static [&'static str] = &[ $( $(#[$error_meta])* $code ),* ];
+            /// The codes of this layer's own errors, each with its kind.
+            pub const CODES: &'static [(&'static str, $crate::ErrorKind)] =
+                &[ $( ($code, $crate::ErrorKind::$kind) ),* ];
 
-            /// The code of a variant that has one of its own.
-            fn own_code(&self) -> Option<&'static str> {
-                #[allow(unused_doc_comments, reason = "the attributes of a variant guard its arm")]
+            /// A short name that never changes, for programs that tell errors apart.
+            #[must_use]
+            pub fn code(&self) -> &'static str {
                 match self {
-                    $( $(#[$error_meta])* Self::$error { .. } => Some($code), )*
-                    $( $(#[$wrapper_meta])* Self::$wrapper { .. } => None, )*
+                    $( Self::$error { .. } => $code, )*
+                    $( $( Self::$wrapper { .. } => self.wrapped().0, )* )?
+                }
+            }
+
+            /// What kind of error it is.
+            #[must_use]
+            pub fn kind(&self) -> $crate::ErrorKind {
+                match self {
+                    $( Self::$error { .. } => $crate::ErrorKind::$kind, )*
+                    $( $( Self::$wrapper { .. } => self.wrapped().1, )* )?
                 }
             }
         }

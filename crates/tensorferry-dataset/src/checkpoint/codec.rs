@@ -34,7 +34,7 @@ impl Checkpoint {
     /// has seen.
     ///
     /// # Errors
-    /// [`Error::Allocation`].
+    /// [`tensorferry_core::Error::Allocation`].
     pub fn try_to_bytes(&self) -> Result<Vec<u8>> {
         let mut len = Length(size_of::<u64>());
         self.put(&mut len);
@@ -312,7 +312,7 @@ impl<'a> Reader<'a> {
             .map_err(|_| damaged("a shape is impossible"))?
             .nbytes();
         let content = self.take(bytes)?;
-        let tensor = filled(dtype, &shape, |out| {
+        let tensor = filled(dtype, &shape, |out| -> Result<()> {
             out.copy_from_slice(content);
             if cfg!(target_endian = "big") {
                 swap(dtype, out);
@@ -403,7 +403,11 @@ mod tests {
         for at in 0..bytes.len() - 8 {
             for byte in [0, 1, 2, 3, 4, 5, 0x7f, 0x80, 0xff] {
                 match Checkpoint::from_bytes(&resealed(&bytes, at, byte)) {
-                    Ok(_) | Err(Error::State { .. } | Error::Allocation { .. }) => {}
+                    Ok(_)
+                    | Err(
+                        Error::State { .. }
+                        | Error::Core(tensorferry_core::Error::Allocation { .. }),
+                    ) => {}
                     Err(other) => panic!("byte {at} = {byte}: {other}"),
                 }
             }

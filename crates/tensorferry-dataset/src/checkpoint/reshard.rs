@@ -150,7 +150,7 @@ impl Dataset {
     /// let saved = [even.checkpoint()?, odd.checkpoint()?];
     /// let all = part(1, 0)?.resume_all(&saved, &Options::default())?;
     /// assert_eq!(all.count(), 6); // 3, 5, 6, 7, 8, 9
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

@@ -27,7 +27,7 @@ impl Dataset {
     /// let mut resumed = dataset.resume(&Checkpoint::from_bytes(&bytes)?, &Options::default())?;
     /// let batch = resumed.next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[3, 4, 5][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Dataset {
     /// assert!(numbers.shuffle(ShuffleOptions::seeded(7))?.differs_by_pass());
     /// let once = ShuffleOptions { reshuffle_each_iteration: false, ..ShuffleOptions::seeded(7) };
     /// assert!(!numbers.shuffle(once)?.differs_by_pass());
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn differs_by_pass(&self) -> bool {

@@ -110,11 +110,11 @@ impl State {
         let [Self::Text(code), Self::Text(what)] = self.list(2)? else {
             return Err(self.wrong("an error"));
         };
-        let code = Error::CODES
-            .iter()
-            .find(|known| *known == code)
+        let (code, kind) = Error::all_codes()
+            .into_iter()
+            .find(|(known, _)| known == code)
             .ok_or_else(|| self.wrong("an error"))?;
-        Ok(Error::Saved { code, what: what.clone() })
+        Ok(Error::Saved { code, kind, what: what.clone() })
     }
 
     fn wrong(&self, expected: &str) -> Error {

@@ -262,7 +262,7 @@ impl Iter {
     /// Takes back the element that was handed out last, to hand it out again. For callers whose
     /// request was interrupted.
     pub fn give_back(&mut self, element: Result<Element>) {
-        if matches!(element, Err(Error::Stopped)) {
+        if matches!(element, Err(Error::Interrupted)) {
             return;
         }
         self.position = self.position.saturating_sub(1);
@@ -296,7 +296,7 @@ impl Iter {
     }
 
     /// A token that stops this iteration from any thread. The iteration then hands out
-    /// [`Error::Stopped`].
+    /// [`Error::Interrupted`].
     #[must_use]
     pub fn stop(&self) -> CancelToken {
         self.cx.stop.clone()
@@ -318,7 +318,7 @@ impl Iter {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         match self.checkpoint_within(Duration::MAX) {
             Poll::Ready(saved) => saved,
-            Poll::Pending => Err(Error::Stopped),
+            Poll::Pending => Err(Error::Interrupted),
         }
     }
 
@@ -357,7 +357,7 @@ impl Iter {
 
     fn poll(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
         if self.cx.stop.is_cancelled() {
-            return Poll::Ready(Some(Err(Error::Stopped)));
+            return Poll::Ready(Some(Err(Error::Interrupted)));
         }
         if let Mode::Producer(producer) = &self.mode
             && self.dataset.is_indexed()
@@ -377,7 +377,7 @@ impl Iter {
             },
             Mode::Inline(iter, waiting) => match waiting.pop_front() {
                 Some(element) => Some(element),
-                None => advance(iter.as_mut()).unwrap_or(Some(Err(Error::Stopped))),
+                None => advance(iter.as_mut()).unwrap_or(Some(Err(Error::Interrupted))),
             },
             Mode::Producer(producer) => match producer.next(deadline) {
                 Poll::Ready(element) => element,
@@ -385,7 +385,7 @@ impl Iter {
             },
             Mode::Failed(error) => error.take().map(Err),
         };
-        if !matches!(element, None | Some(Err(Error::Stopped))) {
+        if !matches!(element, None | Some(Err(Error::Interrupted))) {
             self.position += 1;
         }
         Poll::Ready(element)

@@ -236,7 +236,7 @@ impl Shared {
                 return Poll::Ready(None);
             }
             if self.cx.stop.check().is_err() {
-                return Poll::Ready(Some(Err(Error::Stopped)));
+                return Poll::Ready(Some(Err(Error::Interrupted)));
             }
             let Some(waited) = self.wait(queue, deadline) else { return Poll::Pending };
             queue = waited;
@@ -269,7 +269,7 @@ impl Shared {
         let mut queue = self.lock();
         if queue.elements.is_empty() && !queue.ended {
             match queue.iter.as_mut().map_or(Ok(None), |iter| advance(iter.as_mut())) {
-                Err(Interrupted) => return Some(Err(Error::Stopped)),
+                Err(Interrupted) => return Some(Err(Error::Interrupted)),
                 Ok(element) => queue.put(element),
             }
         }

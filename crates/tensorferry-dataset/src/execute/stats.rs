@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// let stats = IterStats::default();
 /// assert_eq!(numbers.iter_with_stats(Epoch(0), &Options::default(), &stats).count(), 100);
 /// assert!(stats.converting() <= stats.computing());
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_dataset::Error>(())
 /// ```
 ///
 /// [`Dataset::iter_with_stats`]: crate::stage::Dataset::iter_with_stats

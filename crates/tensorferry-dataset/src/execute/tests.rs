@@ -87,7 +87,7 @@ fn sequential(made: Made) -> Dataset {
     Dataset::of(Made { sequential: true, ..made })
 }
 
-fn number(element: Result<Element>) -> std::result::Result<u64, String> {
+fn number(element: Result<Element>) -> Result<u64, String> {
     match element {
         Ok(element) => Ok(element[0].tensor().unwrap().view::<u64>().unwrap().get(&[]).unwrap()),
         Err(error) => Err(error.to_string()),
@@ -244,7 +244,7 @@ fn an_endless_native_stream_is_waited_for_in_steps_and_stops_when_dropped() {
         assert!(iter.next_within(Duration::from_millis(1)).is_pending());
     }
     iter.stop().cancel();
-    assert!(matches!(iter.next(), Some(Err(Error::Stopped))));
+    assert!(matches!(iter.next(), Some(Err(Error::Interrupted))));
     drop(iter);
     eventually("no thread holds the plan", || Arc::strong_count(&dataset.stage) == 1);
 }
@@ -438,7 +438,9 @@ fn what_is_interrupted_is_computed_again_however_it_runs() {
                 loop {
                     match interruptible_every(Duration::ZERO, testing::look, || iter.next()) {
                         None => break,
-                        Some(Err(Error::Stopped)) => assert_eq!(iter.position(), seen.len() as u64),
+                        Some(Err(Error::Interrupted)) => {
+                            assert_eq!(iter.position(), seen.len() as u64)
+                        }
                         element => seen.extend(numbers(element.into_iter())),
                     }
                 }

@@ -183,7 +183,7 @@ impl Workers {
             None => self.compute_here(),
         }
         // The plan has not ended. If the group is empty, computing it was interrupted.
-        Poll::Ready(Some(self.local.next().unwrap_or(Err(Error::Stopped))))
+        Poll::Ready(Some(self.local.next().unwrap_or(Err(Error::Interrupted))))
     }
 
     /// Computes the next few elements, and starts threads if they take long.
@@ -229,7 +229,7 @@ impl Work {
         let mut group = Vec::with_capacity(len);
         for index in start..start + len as u64 {
             let element = compute(&self.dataset, index, &self.cx);
-            if matches!(element, Err(Error::Stopped)) {
+            if matches!(element, Err(Error::Interrupted)) {
                 break;
             }
             bytes = element.as_ref().map_or(0, |element| element_bytes(element)).max(bytes);

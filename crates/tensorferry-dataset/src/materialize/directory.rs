@@ -1,11 +1,11 @@
 //! A directory that is written under a temporary name and renamed when it is complete.
 
-use crate::error::Result;
 use crate::materialize::layout::{MANIFEST, Part};
 use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, TempDir};
+use tensorferry_io::Result;
 use tensorferry_io::storage::io_error::io;
 use tensorferry_io::write::atomic::sync_directory;
 

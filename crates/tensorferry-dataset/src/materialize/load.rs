@@ -30,8 +30,8 @@ impl Dataset {
     /// does not change them.
     ///
     /// # Errors
-    /// [`tensorferry_core::Error::Io`] if there is nothing of that name, or a file is missing;
-    /// [`tensorferry_core::Error::InFile`] around [`tensorferry_core::Error::Malformed`] or
+    /// [`crate::error::Error::Io`] if there is nothing of that name, or a file is missing;
+    /// [`tensorferry_io::Error::InFile`] around [`tensorferry_core::Error::Malformed`] or
     /// [`tensorferry_core::Error::WrongLength`] if a file is not what was saved.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Ok(Self::load_nested(path)?.0)
@@ -88,7 +88,7 @@ impl Stage for Loaded {
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
         let part = |part: &Part| match part {
-            Part::Rows(source) => source.row(index),
+            Part::Rows(source) => Ok(source.row(index)?),
             Part::Ragged(ragged) => ragged.get(index),
         };
         self.parts.iter().map(|of| Ok(part(of)?.into())).collect()

@@ -1,6 +1,6 @@
 //! The manifest of a saved dataset, `dataset.json`.
 
-use crate::error::{Error, Result};
+use crate::error::{Result, malformed};
 use crate::materialize::layout::{FORMAT, MANIFEST};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -38,24 +38,24 @@ impl Manifest {
     }
 
     /// # Errors
-    /// [`Error::Io`] if there is nothing of that name; [`Error::Malformed`], in the file, if it is
-    /// not a dataset, or one of a later version.
+    /// [`Error::Io`] if there is nothing of that name; [`tensorferry_core::Error::Malformed`], in
+    /// the file, if it is not a dataset, or one of a later version.
     pub(crate) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join(MANIFEST);
         if directory.is_dir() && !path.exists() {
             let what = format!("not a saved dataset: expected a directory with a file {MANIFEST}");
-            return Err(malformed(what).in_file(directory));
+            return Err(malformed(FORMAT, what, directory));
         }
         let file = local::open(&path)?;
         if file.len() > LONGEST {
-            return Err(malformed(format!("{} bytes; at most {LONGEST} are read", file.len()))
-                .in_file(&path));
+            let what = format!("{} bytes; at most {LONGEST} are read", file.len());
+            return Err(malformed(FORMAT, what, &path));
         }
         let bytes = file.read_up_to(0, usize::try_from(file.len()).unwrap_or(usize::MAX))?;
-        Self::parse(&bytes).map_err(|what| malformed(what).in_file(&path))
+        Self::parse(&bytes).map_err(|what| malformed(FORMAT, what, &path))
     }
 
-    fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
         let manifest: Value =
             serde_json::from_slice(bytes).map_err(|error| format!("JSON was expected: {error}"))?;
         if field(&manifest, "format").ok() != Some(&Value::from(MAGIC)) {
@@ -68,8 +68,7 @@ impl Manifest {
         let cardinality = number(&manifest, "cardinality")?;
         let components =
             field(&manifest, "components")?.as_array().ok_or("\"components\" has to be a list")?;
-        let components =
-            components.iter().map(component).collect::<std::result::Result<Vec<_>, String>>()?;
+        let components = components.iter().map(component).collect::<Result<Vec<_>, String>>()?;
         if components.is_empty() {
             return Err("\"components\" has to name one".into());
         }
@@ -77,19 +76,15 @@ impl Manifest {
     }
 }
 
-fn malformed(what: String) -> Error {
-    Error::Malformed { format: FORMAT, offset: 0, what }
-}
-
-fn field<'a>(object: &'a Value, name: &str) -> std::result::Result<&'a Value, String> {
+fn field<'a>(object: &'a Value, name: &str) -> Result<&'a Value, String> {
     object.get(name).ok_or_else(|| format!("\"{name}\" is missing"))
 }
 
-fn number(object: &Value, name: &str) -> std::result::Result<u64, String> {
+fn number(object: &Value, name: &str) -> Result<u64, String> {
     field(object, name)?.as_u64().ok_or_else(|| format!("\"{name}\" has to be a whole number"))
 }
 
-fn component(object: &Value) -> std::result::Result<TensorSpec, String> {
+fn component(object: &Value) -> Result<TensorSpec, String> {
     let dtype = field(object, "dtype")?;
     let dtype = dtype
         .as_str()
@@ -98,14 +93,14 @@ fn component(object: &Value) -> std::result::Result<TensorSpec, String> {
     let shape = match field(object, "shape")? {
         Value::Null => Shape::unknown(),
         Value::Array(dims) => {
-            Shape::new(dims.iter().map(dimension).collect::<std::result::Result<Vec<_>, _>>()?)
+            Shape::new(dims.iter().map(dimension).collect::<Result<Vec<_>, _>>()?)
         }
         other => return Err(format!("a shape was expected, not {other}")),
     };
     Ok(TensorSpec::new(dtype, shape))
 }
 
-fn dimension(dim: &Value) -> std::result::Result<Option<usize>, String> {
+fn dimension(dim: &Value) -> Result<Option<usize>, String> {
     if dim.is_null() {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 //! Opening a saved dataset: files are memory-mapped, and only the location of elements is read.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, malformed};
 use crate::materialize::layout::{FORMAT, Part, npy_dtype};
 use crate::materialize::manifest::Manifest;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ pub(crate) struct Ragged {
 }
 
 /// # Errors
-/// [`Error::Io`] if a file is missing or refused; [`Error::Malformed`] or [`Error::WrongLength`],
-/// in a file, if it is not what `dataset.json` says.
+/// [`Error::Io`] if a file is missing or refused; [`tensorferry_core::Error::Malformed`] or
+/// [`tensorferry_core::Error::WrongLength`], in a file, if it is not what `dataset.json` says.
 pub(crate) fn open(directory: &Path) -> Result<(Manifest, Vec<Column>)> {
     let manifest = Manifest::read(directory)?;
     let count = usize::try_from(manifest.cardinality).unwrap_or(usize::MAX);
@@ -73,10 +73,10 @@ fn array(path: &Path, spec: &TensorSpec) -> Result<Tensor> {
         || !located.layout.is_c_contiguous()
     {
         let what = format!("{found} where the dataset has {expected}");
-        return Err(Error::Malformed { format: FORMAT, offset: 0, what }.in_file(path));
+        return Err(malformed(FORMAT, what, path));
     }
     located.dtype = spec.dtype;
-    located.map()
+    Ok(located.map()?)
 }
 
 impl Ragged {
@@ -93,7 +93,7 @@ impl Ragged {
     /// Element `index`, which must exist.
     ///
     /// # Errors
-    /// [`Error::Malformed`], in a file, if the files do not say where it lies.
+    /// [`tensorferry_core::Error::Malformed`], in a file, if the files do not say where it lies.
     pub(crate) fn get(&self, index: u64) -> Result<Tensor> {
         let ([from, dims_from], [to, dims_to]) = (self.start(index)?, self.start(index + 1)?);
         let what = || {
@@ -128,11 +128,11 @@ impl Ragged {
             self.values.buffer().clone(),
             offset,
         )?;
-        if tensor.byte_order() == ByteOrder::Native { Ok(tensor) } else { packed(&tensor) }
+        if tensor.byte_order() == ByteOrder::Native { Ok(tensor) } else { Ok(packed(&tensor)?) }
     }
 
     fn damaged(&self, what: String) -> Error {
-        Error::Malformed { format: FORMAT, offset: 0, what }.in_file(&self.path)
+        malformed(FORMAT, what, &self.path)
     }
 }
 

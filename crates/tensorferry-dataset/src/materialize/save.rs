@@ -47,7 +47,7 @@ impl Dataset {
     /// Dataset::range(0, 5, 1, DType::Int64)?.shuffle(ShuffleOptions::seeded(7))?.save(&path)?;
     /// let loaded = Dataset::load(&path)?;
     /// assert_eq!(loaded.get(1)?[0].tensor()?.view::<i64>()?.get(&[]), Some(2));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

@@ -113,7 +113,7 @@ impl Writer {
         file.write_all(&manifest.to_json()).map_err(io("write", &path))?;
         file.sync_all().map_err(io("sync", &path))?;
         sync(target.path())?;
-        target.place()
+        Ok(target.place()?)
     }
 }
 
@@ -170,11 +170,11 @@ impl Npy {
     fn header(&self) -> Result<Vec<u8>> {
         let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
         let shape: Vec<usize> = std::iter::once(rows).chain(self.row.iter().copied()).collect();
-        npy_header::write(self.dtype, ByteOrder::Native, &shape, false)
+        Ok(npy_header::write(self.dtype, ByteOrder::Native, &shape, false)?)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(io("write", &self.path))
+        Ok(self.file.write_all(bytes).map_err(io("write", &self.path))?)
     }
 
     fn append(&mut self, tensor: &Tensor, rows: u64) -> Result<()> {
@@ -198,6 +198,6 @@ impl Npy {
         self.file.seek(SeekFrom::Start(0)).map_err(io("write", &self.path))?;
         self.write(&header)?;
         self.file.flush().map_err(io("write", &self.path))?;
-        self.file.get_ref().file().sync_all().map_err(io("sync", &self.path))
+        Ok(self.file.get_ref().file().sync_all().map_err(io("sync", &self.path))?)
     }
 }

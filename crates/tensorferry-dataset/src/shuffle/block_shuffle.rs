@@ -84,7 +84,7 @@ impl Dataset {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
     /// }
     /// assert_eq!(numbers, [6, 5, 4, 3, 8, 7, 9, 1, 10, 2, 11, 0]);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

@@ -153,15 +153,18 @@ impl Positions {
 impl ElementIter for Positions {
     fn next(&mut self) -> Step {
         while !self.bag.is_full() && self.next < self.len {
-            value_of!(step(self.cx.stop.check().and_then(|()| self.bag.items.make_room(1))));
+            value_of!(step(self.cx.stop.check()));
+            value_of!(step(self.bag.items.make_room(1)));
             self.bag.items.push(self.next);
             self.next += 1;
         }
         let Some(slot) = self.bag.pick() else { return Ok(None) };
         let index = self.bag.take(slot);
-        let get = || self.input.stage.get(index, &self.cx);
-        step(self.cx.stop.check().and_then(|()| get()))
-            .inspect_err(|_| self.bag.put_back(slot, index))
+        let get = || {
+            self.cx.stop.check()?;
+            self.input.stage.get(index, &self.cx)
+        };
+        step(get()).inspect_err(|_| self.bag.put_back(slot, index))
     }
 
     fn save(&self) -> Result<State> {
@@ -180,7 +183,7 @@ impl ElementIter for Positions {
         let next = parts[1].int()?;
         let [held] = parts[2].tensors()? else { return Err(damaged(())) };
         let held: Vec<u64> =
-            collected(held.view::<u64>().map_err(|_| damaged(()))?.iter().map(Ok))?;
+            collected(held.view::<u64>().map_err(|_| damaged(()))?.iter().map(Ok::<_, Error>))?;
         if next > self.len || held.iter().any(|&index| index >= next) {
             return Err(damaged(()));
         }
@@ -214,7 +217,8 @@ impl Values {
 impl ElementIter for Values {
     fn next(&mut self) -> Step {
         while !self.ended && !self.bag.is_full() {
-            value_of!(step(self.cx.stop.check().and_then(|()| self.bag.items.make_room(1))));
+            value_of!(step(self.cx.stop.check()));
+            value_of!(step(self.bag.items.make_room(1)));
             match self.input.next()? {
                 Some(Ok(element)) => self.bag.items.push(element),
                 // Hand out the error at once: the buffer holds elements only.
@@ -245,8 +249,9 @@ impl ElementIter for Values {
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(4)?;
-        let element =
-            |held: &State| Ok(held.tensors_as(&self.spec)?.into_iter().map(Value::from).collect());
+        let element = |held: &State| -> Result<Element> {
+            Ok(held.tensors_as(&self.spec)?.into_iter().map(Value::from).collect())
+        };
         let held: Vec<Element> = collected(parts[2].parts()?.iter().map(element))?;
         let ended = parts[1].int()? != 0;
         self.bag.restore(&parts[0], held)?;

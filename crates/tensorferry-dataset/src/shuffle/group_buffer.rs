@@ -12,6 +12,7 @@ use crate::shuffle::block_order::{BlockOrder, Group};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tensorferry_core::Buffer;
+use tensorferry_core::Error as CoreError;
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
@@ -119,7 +120,7 @@ impl GroupBuffer {
     /// `end`.
     ///
     /// # Errors
-    /// [`Error::Stopped`].
+    /// [`Error::Interrupted`].
     pub(crate) fn keep_up(&self, other: &Self, end: u64, input: &Input<'_>) -> Result<()> {
         let elements = &other.group.elements;
         let (taken, all) = (
@@ -136,7 +137,7 @@ impl GroupBuffer {
             drop(parts);
             match claim.read(input) {
                 Ok(()) => {}
-                Err(Error::Stopped) => return Err(Error::Stopped),
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
                 // A thread that needs these rows gets the error.
                 Err(_) => return Ok(()),
             }
@@ -196,7 +197,8 @@ impl Claim<'_> {
         let (GroupBuffer { kind, group, blocks, .. }, order) = (self.held, input.order);
         let first = self.at as u64 * blocks;
         let slots = (group.blocks - first).min(*blocks) * order.block();
-        let slots = usize::try_from(slots).map_err(|_| Error::Allocation { bytes: usize::MAX })?;
+        let slots = usize::try_from(slots)
+            .map_err(|_| Error::Core(CoreError::Allocation { bytes: usize::MAX }))?;
         let mut requests = Vec::with_capacity(slots);
         for (block, start) in
             (first..group.blocks.min(first + blocks)).zip((0..slots).step_by(index(order.block())))
@@ -211,7 +213,9 @@ impl Claim<'_> {
         let mut buffers = Vec::with_capacity(kind.rows.len());
         for row in &kind.rows {
             buffers.push(pool::take(
-                slots.checked_mul(*row).ok_or(Error::Allocation { bytes: usize::MAX })?,
+                slots
+                    .checked_mul(*row)
+                    .ok_or(Error::Core(CoreError::Allocation { bytes: usize::MAX }))?,
             )?);
         }
         let mut out: Vec<RowsOut<'_>> = buffers

@@ -68,7 +68,7 @@ impl Dataset {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
     /// }
     /// assert_eq!(numbers, [0, 2, 4, 3, 1, 2, 1, 4, 3, 0]);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

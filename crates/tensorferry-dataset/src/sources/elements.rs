@@ -33,7 +33,7 @@ impl Dataset {
     /// let spec = Component::Tensor(TensorSpec::new(DType::Int32, Shape::new([None])));
     /// let dataset = Dataset::from_elements(elements?, vec![spec])?;
     /// assert_eq!(dataset.get(1)?[0].tensor()?.shape(), [1]);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

@@ -42,7 +42,7 @@ impl Dataset {
     /// let spec = TensorSpec::new(tensorferry_core::DType::Int32, Shape::fixed(&[]));
     /// let dataset = Dataset::from_generator(squares, vec![Component::Tensor(spec)]);
     /// assert_eq!(dataset.iter().count(), 3);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn from_generator(function: Function<(), Generator>, spec: Vec<Component>) -> Self {
@@ -107,7 +107,7 @@ impl GeneratorIter {
             self.stop.check()?;
             match generator.next() {
                 None => return Ok(None),
-                Some(Err(Error::Stopped)) => return Err(Error::Stopped),
+                Some(Err(Error::Interrupted)) => return Err(Error::Interrupted),
                 Some(_) => {}
             }
         }
@@ -265,6 +265,6 @@ mod tests {
         let endless = Dataset::from_generator(endless, element_spec());
         let mut stream = crate::testing::Pass(endless.element_iter(&cx).unwrap());
         stream.restore(&State::List(vec![State::Int(0), State::Int(u64::MAX)])).unwrap();
-        assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
+        assert!(matches!(stream.next(), Some(Err(Error::Interrupted))));
     }
 }

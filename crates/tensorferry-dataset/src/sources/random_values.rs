@@ -27,7 +27,7 @@ impl Dataset {
     /// let random = Dataset::random(Some(7), false);
     /// assert_eq!(random.cardinality(), Cardinality::Infinite);
     /// assert_eq!(random.get(0)?[0].tensor()?.view::<i64>()?.get(&[]), Some(91_078_609));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn random(seed: Option<u64>, rerandomize_each_iteration: bool) -> Self {

@@ -24,14 +24,14 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, Result};
     ///
-    /// let values: Vec<_> = Dataset::range(5, 0, -2, DType::Int64)?
+    /// let values = Dataset::range(5, 0, -2, DType::Int64)?
     ///     .iter()
-    ///     .map(|element| element?[0].tensor()?.view::<i64>().map(|value| value.get(&[])))
-    ///     .collect::<Result<_, _>>()?;
+    ///     .map(|element| Ok(element?[0].tensor()?.view::<i64>()?.get(&[])))
+    ///     .collect::<Result<Vec<_>>>()?;
     /// assert_eq!(values, [Some(5), Some(3), Some(1)]);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -112,7 +112,7 @@ fn write_number(dtype: DType, value: i64, out: &mut [u8]) -> Result<()> {
 
 fn convert_number(dtype: DType, value: i64, out: &mut [u8]) -> Result<()> {
     let mut target = ViewMut::from_bytes(dtype, out, &[])?;
-    convert_into(&View::from_slice(&[value], &[])?, &mut target, Casting::Checked)
+    Ok(convert_into(&View::from_slice(&[value], &[])?, &mut target, Casting::Checked)?)
 }
 
 impl Stage for Range {

@@ -43,11 +43,11 @@ impl Dataset {
     /// let path = directory.path().join("tokens.npy");
     /// save_npy(&path, &Tensor::from_vec((0_i32..10).collect(), &[10])?.as_view())?;
     ///
-    /// let tokens = open(&[path], None, Mode::Read)?.array()?;
+    /// let tokens = open(path)?.array()?;
     /// let dataset = Dataset::from_rows([tokens])?.batch(4)?;
     /// let batch = dataset.iter().next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[0, 1, 2, 3][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Dataset {
     pub fn from_rows(arrays: impl IntoIterator<Item = Array>) -> Result<Self> {
         let arrays: Vec<Array> = arrays.into_iter().collect();
         // Arrays in memory are tensors.
-        if let Ok(tensors) = arrays.iter().map(Array::tensor).collect::<Result<Vec<Tensor>>>() {
+        if let Ok(tensors) = arrays.iter().map(Array::tensor).collect::<Result<Vec<Tensor>, _>>() {
             return Self::from_tensor_slices(tensors.into_iter().map(Source::from));
         }
         let len = common_len(arrays.iter().map(Array::shape))?;
@@ -185,12 +185,12 @@ mod tests {
     use crate::execute::options::Options;
     use crate::{BatchOptions, ShuffleOptions};
     use tensorferry_io::format::npy::save_npy;
-    use tensorferry_io::open::open;
+    use tensorferry_io::open::open_with;
 
     fn opened(directory: &tempfile::TempDir, name: &str, tensor: &Tensor, mode: Mode) -> Array {
         let path = directory.path().join(name);
         save_npy(&path, &tensor.as_view()).unwrap();
-        open(&[path], None, mode).unwrap().array().unwrap()
+        open_with(&[path], &mode.into()).unwrap().array().unwrap()
     }
 
     /// All elements of a dataset, as text.
@@ -267,7 +267,7 @@ mod tests {
     struct Squares(std::sync::atomic::AtomicUsize);
 
     impl tensorferry_io::RowReader for Squares {
-        fn read_rows(&self, rows: &[u64], out: &mut [u8]) -> Result<()> {
+        fn read_rows(&self, rows: &[u64], out: &mut [u8]) -> tensorferry_io::Result<()> {
             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             for (row, out) in rows.iter().zip(out.chunks_exact_mut(2)) {
                 out.copy_from_slice(&u16::try_from(row * row).unwrap().to_ne_bytes());

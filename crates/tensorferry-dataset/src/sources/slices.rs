@@ -30,7 +30,7 @@ impl Dataset {
     /// let batch = dataset.iter().next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.shape(), [2, 2]);
     /// assert_eq!(batch[1].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -142,6 +142,9 @@ impl Stage for Slices {
         _cx: &Context,
     ) -> Result<()> {
         let components = columns.indices(out.len());
-        components.zip(out).try_for_each(|(at, rows)| self.sources[at].gather(requests, rows))
+        for (at, rows) in components.zip(out) {
+            self.sources[at].gather(requests, rows)?;
+        }
+        Ok(())
     }
 }

@@ -26,7 +26,7 @@ impl Dataset {
     ///
     /// let one = Dataset::from_tensors([Tensor::from_vec(vec![1_i32, 2], &[2])?]);
     /// assert_eq!(one.cardinality(), Cardinality::Finite(1));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     pub fn from_tensors<S: Into<Source>>(sources: impl IntoIterator<Item = S>) -> Self {
         let sources: Vec<Source> = sources.into_iter().map(Into::into).collect();

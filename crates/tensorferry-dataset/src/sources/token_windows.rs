@@ -7,6 +7,7 @@ use crate::gather::get_by_gather;
 use crate::sources::tokens::{Place, Tokens};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{
     ByteOrder, Casting, DType, Index, Shape, TensorSpec, View, ViewMut, convert_into,
 };
@@ -65,7 +66,7 @@ impl Dataset {
     /// let element = windows.get(1)?;
     /// assert_eq!(element[0].tensor()?.view::<i64>()?.as_slice(), Some(&[13, 14, 15][..]));
     /// assert_eq!(element[1].tensor()?.view::<i64>()?.as_slice(), Some(&[14, 15, 16][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// For an opened array, a batch reads only the tokens of its windows and keeps none. If `dtype`
@@ -73,7 +74,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Argument`] if the tokens are not one-dimensional or fewer than a window needs, or
-    /// if `length` or `stride` is 0; [`Error::CastNotDefined`].
+    /// if `length` or `stride` is 0; [`tensorferry_core::Error::CastNotDefined`].
     pub fn token_windows(
         tokens: impl Into<Tokens>,
         length: usize,
@@ -101,11 +102,11 @@ impl Dataset {
             return Err(wrong(what));
         };
         if !Casting::Checked.is_defined(tokens.dtype(), dtype) {
-            return Err(Error::CastNotDefined {
+            return Err(Error::Core(CoreError::CastNotDefined {
                 from: tokens.dtype(),
                 to: dtype,
                 casting: Casting::Checked,
-            });
+            }));
         }
         let spec = vec![Component::Tensor(TensorSpec::new(dtype, Shape::fixed(&[length]))); 2];
         Ok(Self::of(TokenWindows {
@@ -238,7 +239,7 @@ impl TokenWindows {
             &mut ViewMut::from_bytes(self.dtype, out, &[self.length])?,
             Casting::Checked,
         );
-        written.map_err(|error| error.at_element("token_windows", index))
+        written.map_err(|error| Error::from(error).at_element("token_windows", index))
     }
 }
 

@@ -23,7 +23,7 @@ impl Dataset {
     /// let batches = some.batch_with(2, BatchOptions::DROP_REMAINDER)?;
     /// assert_eq!(batches.spec()[0].to_string(), "int64[2, 3]");
     /// assert!(some.iter().next().is_some_and(|element| element.is_err()));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn placeholder(spec: Vec<Component>) -> Self {

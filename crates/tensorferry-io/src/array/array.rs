@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{Casting, DType, Dims, Index, Layout, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
@@ -34,11 +35,11 @@ const CHUNK: usize = 4 << 20;
 /// let path = directory.path().join("squares.npy");
 /// save_npy(&path, &Tensor::from_vec(vec![0_i64, 1, 4, 9], &[4])?.as_view())?;
 ///
-/// let squares = open(&[&path], None, Mode::Read)?.array()?;
+/// let squares = open(&path)?.array()?;
 /// assert_eq!(squares.shape(), [4]);
 /// assert_eq!(squares.slice(1, 2)?.view::<i64>()?.as_slice(), Some(&[1, 4][..]));
 /// assert_eq!(squares.rows(&[3, 0])?.view::<i64>()?.as_slice(), Some(&[9, 0][..]));
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Array {
@@ -60,7 +61,7 @@ impl Array {
     /// A column of a source; a `scalar` is the only row of its source.
     ///
     /// # Errors
-    /// [`Error::SizeOverflow`] if the bytes of all rows do not fit in an `isize`.
+    /// [`tensorferry_core::Error::SizeOverflow`] if the bytes of all rows do not fit in an `isize`.
     pub(crate) fn new(
         source: Arc<dyn RowSource>,
         column: usize,
@@ -115,7 +116,7 @@ impl Array {
         }
     }
 
-    /// The same array. Its reads fail with [`Error::Stopped`] once `cancel` is cancelled.
+    /// The same array. Its reads fail with [`Error::Interrupted`] once `cancel` is cancelled.
     #[must_use]
     pub fn cancelled_by(&self, cancel: &CancelToken) -> Self {
         Self { cancel: cancel.clone(), ..self.clone() }
@@ -199,7 +200,7 @@ impl Array {
     /// let stored = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[2, 2])?)?.stored();
     /// let stored = stored.unwrap();
     /// assert!(stored.order == ByteOrder::Native && !stored.column_major);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_io::Error>(())
     /// ```
     #[must_use]
     pub fn stored(&self) -> Option<Stored> {
@@ -209,23 +210,23 @@ impl Array {
     /// The whole array without a copy, in the byte order of the file.
     ///
     /// # Errors
-    /// [`Error::NotShareable`] if it is not in memory, or in more than one piece.
+    /// [`tensorferry_core::Error::NotShareable`] if it is not in memory, or in more than one piece.
     pub fn tensor(&self) -> Result<Tensor> {
         let Some(tensor) = self.source.tensor(self.column) else {
-            return Err(Error::NotShareable {
+            return Err(Error::Core(CoreError::NotShareable {
                 why: match self.mode {
                     Mode::Map => {
                         "the array is made of several files, or converted as it is read. Take a \
                         slice, or copy it into memory with read()."
                     }
                     _ => {
-                        "the array is not memory-mapped. Open it with mode=\"map\", take a \
+                        "the array is not memory-mapped. Open it memory-mapped, take a \
                         slice, or copy it into memory with read()."
                     }
                 },
-            });
+            }));
         };
-        if self.shape.is_empty() { tensor.index(&[Index::At(0)]) } else { Ok(tensor.clone()) }
+        Ok(if self.shape.is_empty() { tensor.index(&[Index::At(0)])? } else { tensor.clone() })
     }
 
     /// The whole array as a tensor: shared if it is already in memory, otherwise read.
@@ -234,16 +235,16 @@ impl Array {
     /// As [`Array::slice`].
     pub fn read(&self) -> Result<Tensor> {
         let rows = self.slice(0, self.len())?;
-        if self.shape.is_empty() { rows.index(&[Index::At(0)]) } else { Ok(rows) }
+        Ok(if self.shape.is_empty() { rows.index(&[Index::At(0)])? } else { rows })
     }
 
     /// Rows `start..start + len`, stacked: shared if they are in memory, otherwise read. (An array
     /// without dimensions has one row.)
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`]; [`Error::Allocation`]; in [`Mode::Read`] and [`Mode::Direct`]
-    /// errors of reading: [`Error::Io`], [`Error::ShortRead`] if a file was truncated since it was
-    /// opened, [`Error::FileChanged`] if it was written to.
+    /// [`tensorferry_core::Error::IndexOutOfRange`]; [`tensorferry_core::Error::Allocation`]; in
+    /// [`Mode::Read`] and [`Mode::Direct`] errors of reading: [`Error::Io`], [`Error::ShortRead`]
+    /// if a file was truncated since it was opened, [`Error::FileChanged`] if it was written to.
     pub fn slice(&self, start: usize, len: usize) -> Result<Tensor> {
         self.check_rows(start, len)?;
         let (shape, row) = self.stacked(len);
@@ -253,7 +254,7 @@ impl Array {
             return if normal {
                 Ok(shared)
             } else {
-                crate::convert::convert(&shared.as_view(), self.dtype, Casting::Checked)
+                Ok(crate::convert::convert(&shared.as_view(), self.dtype, Casting::Checked)?)
             };
         }
         self.counting(len * row, || {
@@ -306,13 +307,13 @@ impl Array {
     }
 
     /// # Errors
-    /// [`Error::IndexOutOfRange`] if rows `start..start + len` do not exist.
+    /// [`tensorferry_core::Error::IndexOutOfRange`] if rows `start..start + len` do not exist.
     pub(crate) fn check_rows(&self, start: usize, len: usize) -> Result<()> {
         if start.checked_add(len).is_some_and(|end| end <= self.len()) {
             return Ok(());
         }
         let last = start.saturating_add(len.saturating_sub(1));
-        Err(no_row(last as u64, self.len() as u64))
+        Err(no_row(last as u64, self.len() as u64).into())
     }
 
     /// The rows of these indices, stacked.
@@ -386,7 +387,7 @@ impl Array {
     /// Counts bytes that were read otherwise.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if reading is cancelled.
+    /// [`Error::Interrupted`] if reading is cancelled.
     pub(crate) fn count(&self, bytes: usize) -> Result<()> {
         self.progress.add(bytes, Duration::ZERO);
         self.cancel.check()
@@ -400,7 +401,7 @@ impl Array {
     /// Converts an error of rows starting at `first` into one of the whole array that names the
     /// file.
     pub(crate) fn misfit_in(&self, first: u64, error: Error) -> Error {
-        let Error::ValuesDoNotFit(mut misfits) = error else { return error };
+        let Error::Core(CoreError::ValuesDoNotFit(mut misfits)) = error else { return error };
         let mut row = first;
         match misfits.index.first_mut() {
             // A scalar is read as a single row.
@@ -411,7 +412,7 @@ impl Array {
             }
             None => {}
         }
-        let error = Error::ValuesDoNotFit(misfits);
+        let error = Error::Core(CoreError::ValuesDoNotFit(misfits));
         match self.source.place(row) {
             Some((path, row)) if self.paths.len() > 1 => {
                 Error::AtRow { row, source: Box::new(error) }.in_file(path)

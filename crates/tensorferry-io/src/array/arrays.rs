@@ -168,7 +168,7 @@ impl Arrays {
             Some((_, why)) => format!("{name:?} is {why}; the arrays are {names:?}"),
             None => format!("no array has the name {name:?}; there are {names:?}"),
         };
-        Error::Argument { stage: "open", what }
+        Error::argument("open", what)
     }
 
     /// How to open these members together.

@@ -10,6 +10,7 @@ use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
 use std::path::Path;
 use std::sync::Arc;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Index, Tensor, View, ViewMut};
@@ -35,27 +36,31 @@ impl Array {
     /// let directory = tempfile::tempdir().unwrap();
     /// let [wide, narrow] = ["wide.npy", "narrow.npy"].map(|name| directory.path().join(name));
     /// save_npy(&wide, &Tensor::from_vec(vec![3_i64, 300], &[2])?.as_view())?;
-    /// let labels = open(&[&wide], None, Mode::Read)?.array()?;
+    /// let labels = open(&wide)?.array()?;
     /// save(&narrow, &labels.cast(DType::UInt16, Casting::Checked)?, None)?;
-    /// assert_eq!(open(&[&narrow], None, Mode::Read)?.array()?.nbytes(), 4);
+    /// assert_eq!(open(&narrow)?.array()?.nbytes(), 4);
     ///
     /// let error = save(&narrow, &labels.cast(DType::UInt8, Casting::Checked)?, None).unwrap_err();
     /// let expected = "wide.npy: int64 -> uint8: not all values fit (first: [1] = 300";
     /// assert!(error.to_string().contains(expected));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_io::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::CastNotDefined`]. Reading a value that does not fit gives
-    /// [`Error::ValuesDoNotFit`], with the index in the whole array. It has no count, because only
-    /// some values are checked (see [`Array::check_values`]). It is wrapped in [`Error::InFile`]
-    /// and, for one of several files, in [`Error::AtRow`].
+    /// [`tensorferry_core::Error::CastNotDefined`]. Reading a value that does not fit gives
+    /// [`tensorferry_core::Error::ValuesDoNotFit`], with the index in the whole array. It has no
+    /// count, because only some values are checked (see [`Array::check_values`]). It is wrapped in
+    /// [`Error::InFile`] and, for one of several files, in [`Error::AtRow`].
     pub fn cast(&self, dtype: DType, casting: Casting) -> Result<Self> {
         if dtype == self.dtype() {
             return Ok(self.clone());
         }
         if !casting.is_defined(self.dtype(), dtype) {
-            return Err(Error::CastNotDefined { from: self.dtype(), to: dtype, casting });
+            return Err(Error::Core(CoreError::CastNotDefined {
+                from: self.dtype(),
+                to: dtype,
+                casting,
+            }));
         }
         let (source, column) = self.source();
         let spec = [TensorSpec::new(dtype, source.columns()[column].shape.clone())];
@@ -65,11 +70,11 @@ impl Array {
 }
 
 /// Removes the count from a misfit that was found in only some rows.
-pub(crate) fn uncounted(mut error: Error) -> Error {
-    if let Error::ValuesDoNotFit(misfits) = &mut error {
+pub(crate) fn uncounted(mut error: CoreError) -> Error {
+    if let CoreError::ValuesDoNotFit(misfits) = &mut error {
         (misfits.count, misfits.total) = (0, 0);
     }
-    error
+    error.into()
 }
 
 impl Cast {
@@ -229,8 +234,8 @@ mod tests {
     use super::*;
     use crate::convert::convert;
     use crate::format::npy::save_npy;
-    use crate::open::open;
     use crate::open::open_raw;
+    use crate::open::open_with;
     use crate::storage::mode::Mode;
     use tensorferry_core::Layout;
 
@@ -275,7 +280,7 @@ mod tests {
         let n = 4 * BLOCK / 12 / 3; // several blocks
         let pattern = files(&directory, i32::try_from(n).unwrap());
         for mode in [Mode::Map, Mode::Read] {
-            let whole = open(&[&pattern], None, mode).unwrap().array().unwrap();
+            let whole = open_with(&[&pattern], &mode.into()).unwrap().array().unwrap();
             let cast = whole.cast(DType::Float64, Casting::Checked).unwrap();
             let expected =
                 convert(&whole.read().unwrap().as_view(), DType::Float64, Casting::Checked)
@@ -304,7 +309,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let pattern = files(&directory, 2000);
         for mode in [Mode::Map, Mode::Read] {
-            let whole = open(&[&pattern], None, mode).unwrap().array().unwrap();
+            let whole = open_with(&[&pattern], &mode.into()).unwrap().array().unwrap();
             let cast = whole.cast(DType::Int8, Casting::Checked).unwrap();
             let said = cast.slice(0, 2000).unwrap_err().to_string();
             let first = "0.npy: row 42: int32 -> int8: not all values fit ";
@@ -347,7 +352,7 @@ mod tests {
             assert!(whole.check_values().is_ok() && saturated.check_values().is_ok());
             let cancel = CancelToken::default();
             cancel.cancel();
-            assert!(matches!(cast.cancelled_by(&cancel).check_values(), Err(Error::Stopped)));
+            assert!(matches!(cast.cancelled_by(&cancel).check_values(), Err(Error::Interrupted)));
             assert_eq!(bytes(&cast.rows(&[1, 0]).unwrap()), [3, 4, 5, 0, 1, 2]);
             assert_eq!(
                 bytes(&whole.cast(DType::Int8, Casting::Saturate).unwrap().slice(999, 1).unwrap()),

@@ -5,6 +5,7 @@ use crate::convert::convert;
 use crate::convert::convert_into;
 use crate::error::{Error, Result};
 use crate::memory::pool;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{ByteOrder, Casting, DType, Layout, Misfits, Tensor, ViewMut};
 
 impl Array {
@@ -18,10 +19,10 @@ impl Array {
     /// let directory = tempfile::tempdir().unwrap();
     /// let path = directory.path().join("labels.npy");
     /// save_npy(&path, &Tensor::from_vec(vec![3_i64, 300], &[2])?.as_view())?;
-    /// let labels = open(&[path], None, Mode::Read)?.array()?;
+    /// let labels = open(path)?.array()?;
     /// let error = labels.convert(DType::UInt8, Casting::Checked).unwrap_err();
     /// assert!(error.to_string().contains("1 of 2 values does not fit (first: [1] = 300"));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_io::Error>(())
     /// ```
     ///
     /// # Errors
@@ -33,7 +34,8 @@ impl Array {
             return if same {
                 Ok(tensor)
             } else {
-                convert(&tensor.as_view(), dtype, casting).map_err(|error| self.misfit_in(0, error))
+                convert(&tensor.as_view(), dtype, casting)
+                    .map_err(|error| self.misfit_in(0, error.into()))
             };
         }
         if dtype == self.dtype() {
@@ -48,11 +50,14 @@ impl Array {
             let (out, rest) = left.split_at_mut(rows.layout().len() * dtype.size());
             left = rest;
             let mut out = ViewMut::from_bytes(dtype, out, rows.shape())?;
-            misfits.add(start, convert_into(&rows.as_view(), &mut out, casting))?;
+            misfits.add(
+                start,
+                convert_into(&rows.as_view(), &mut out, casting).map_err(Error::from),
+            )?;
             start += rows.shape().first().copied().unwrap_or(1);
         }
         misfits.of(self)?;
-        Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)
+        Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?)
     }
 
     /// Checks all values of an array that is converted on reading ([`Array::cast`]), and counts
@@ -65,12 +70,12 @@ impl Array {
     /// let numbers = Array::try_from(Tensor::from_vec(vec![3_i64, 300, 400], &[3])?)?;
     /// let error = numbers.cast(DType::UInt8, Casting::Checked)?.check_values().unwrap_err();
     /// assert!(error.to_string().contains("2 of 3 values do not fit (first: [1] = 300"));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_io::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::ValuesDoNotFit`] with the file, as [`Array::convert`]; errors of reading;
-    /// [`Error::Stopped`].
+    /// [`tensorferry_core::Error::ValuesDoNotFit`] with the file, as [`Array::convert`]; errors of
+    /// reading; [`Error::Interrupted`].
     pub fn check_values(&self) -> Result<()> {
         let Some((from, casting)) = self.converted() else { return Ok(()) };
         let from = from.read_as(self);
@@ -80,7 +85,10 @@ impl Array {
             let rows = rows?;
             let mut room = pool::take(rows.layout().len() * self.dtype().size())?;
             let mut out = ViewMut::from_bytes(self.dtype(), room.as_mut_slice(), rows.shape())?;
-            misfits.add(start, convert_into(&rows.as_view(), &mut out, casting))?;
+            misfits.add(
+                start,
+                convert_into(&rows.as_view(), &mut out, casting).map_err(Error::from),
+            )?;
             start += rows.shape().first().copied().unwrap_or(1);
         }
         misfits.of(&from)
@@ -97,8 +105,12 @@ impl Found {
     fn add(&mut self, start: usize, converted: Result<()>) -> Result<()> {
         match (converted, &mut self.0) {
             // Later misfits are only counted.
-            (Err(Error::ValuesDoNotFit(found)), Some((misfits, _))) => misfits.count += found.count,
-            (Err(Error::ValuesDoNotFit(found)), none) => *none = Some((found, start as u64)),
+            (Err(Error::Core(CoreError::ValuesDoNotFit(found))), Some((misfits, _))) => {
+                misfits.count += found.count
+            }
+            (Err(Error::Core(CoreError::ValuesDoNotFit(found))), none) => {
+                *none = Some((found, start as u64))
+            }
             (other, _) => return other,
         }
         Ok(())
@@ -108,6 +120,6 @@ impl Found {
     fn of(self, array: &Array) -> Result<()> {
         let Some((mut misfits, start)) = self.0 else { return Ok(()) };
         misfits.total = array.shape().iter().product();
-        Err(array.misfit_in(start, Error::ValuesDoNotFit(misfits)))
+        Err(array.misfit_in(start, Error::Core(CoreError::ValuesDoNotFit(misfits))))
     }
 }

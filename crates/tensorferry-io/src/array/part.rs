@@ -33,18 +33,15 @@ impl Array {
     /// let squares = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[4])?)?;
     /// let last = squares.part(2, 2)?;
     /// assert_eq!(last.read()?.view::<i64>()?.as_slice(), Some(&[4, 9][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_io::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`] if the rows do not exist; [`Error::Argument`] for an array
-    /// without dimensions.
+    /// [`tensorferry_core::Error::IndexOutOfRange`] if the rows do not exist; [`Error::Argument`]
+    /// for an array without dimensions.
     pub fn part(&self, start: usize, len: usize) -> Result<Self> {
         if self.shape().is_empty() {
-            return Err(Error::Argument {
-                stage: "part",
-                what: "an array without dimensions has no rows".into(),
-            });
+            return Err(Error::argument("part", "an array without dimensions has no rows"));
         }
         self.check_rows(start, len)?;
         let (source, column) = self.source();
@@ -81,7 +78,7 @@ impl RowSource for Part {
     ) -> Result<()> {
         for request in requests.iter_mut() {
             if request.index >= self.len {
-                return Err(no_row(request.index, self.len));
+                return Err(no_row(request.index, self.len).into());
             }
             request.index += self.start;
         }
@@ -99,7 +96,7 @@ impl RowSource for Part {
         for run in &mut moved {
             let last = run.index.saturating_add(run.len.saturating_sub(1) as u64);
             if run.len > 0 && last >= self.len {
-                return Err(no_row(last, self.len));
+                return Err(no_row(last, self.len).into());
             }
             run.index += self.start;
         }
@@ -132,7 +129,7 @@ impl RowSource for Part {
 mod tests {
     use super::*;
     use crate::format::npy::save_npy;
-    use crate::open::open;
+    use crate::open::open_with;
     use crate::storage::mode::Mode;
 
     #[test]
@@ -144,8 +141,10 @@ mod tests {
             save_npy(path, &Tensor::from_vec(values, &[rows, 2]).unwrap().as_view()).unwrap();
         }
         for mode in [Mode::Map, Mode::Read] {
-            let whole =
-                open(&[directory.path().join("*.npy")], None, mode).unwrap().array().unwrap();
+            let whole = open_with(&[directory.path().join("*.npy")], &mode.into())
+                .unwrap()
+                .array()
+                .unwrap();
             for start in 0..=8 {
                 for len in 0..=8 - start {
                     let part = whole.part(start, len).unwrap();

@@ -1,8 +1,8 @@
 //! `Parts`: rows in several consecutive parts.
 
 use crate::array::row_source::RowRun;
-use crate::error::{Error, Result};
 use crate::gather::request::{RowRequest, no_row};
+use tensorferry_core::{Error, Result};
 
 /// The ranges of rows of the parts.
 #[derive(Clone, Debug)]
@@ -65,11 +65,11 @@ impl Parts {
     ///
     /// # Errors
     /// As [`Parts::find`]; those of `read`.
-    pub(crate) fn each_part(
+    pub(crate) fn each_part<E: From<Error>>(
         &self,
         requests: &mut [RowRequest],
-        mut read: impl FnMut(usize, &mut [RowRequest]) -> Result<()>,
-    ) -> Result<()> {
+        mut read: impl FnMut(usize, &mut [RowRequest]) -> Result<(), E>,
+    ) -> Result<(), E> {
         requests.sort_unstable_by_key(|request| request.index);
         let mut rest = requests;
         while let Some(first) = rest.first() {

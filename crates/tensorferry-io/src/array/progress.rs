@@ -16,7 +16,7 @@ use std::time::Duration;
 /// let progress = Progress::default();
 /// save(directory.path().join("squares.npy"), &squares.counted_by(&progress), None)?;
 /// assert_eq!(progress.bytes(), 32);
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Counts>);

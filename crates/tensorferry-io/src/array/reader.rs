@@ -48,8 +48,8 @@ impl Array {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use tensorferry_core::{DType, Result};
-    /// use tensorferry_io::{Array, RowReader};
+    /// use tensorferry_core::DType;
+    /// use tensorferry_io::{Array, Result, RowReader};
     ///
     /// struct Squares;
     ///
@@ -64,17 +64,15 @@ impl Array {
     ///
     /// let squares = Array::from_reader(DType::UInt64, &[10], Arc::new(Squares))?;
     /// assert_eq!(squares.rows(&[4, 2])?.view::<u64>()?.as_slice(), Some(&[16, 4][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_io::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] for a shape without dimensions; [`Error::SizeOverflow`].
+    /// [`Error::Argument`] for a shape without dimensions;
+    /// [`tensorferry_core::Error::SizeOverflow`].
     pub fn from_reader(dtype: DType, shape: &[usize], reader: Arc<dyn RowReader>) -> Result<Self> {
         let Some((rows, dims)) = shape.split_first() else {
-            return Err(Error::Argument {
-                stage: "from_reader",
-                what: "an array without dimensions has no rows".into(),
-            });
+            return Err(Error::argument("from_reader", "an array without dimensions has no rows"));
         };
         let row = Layout::contiguous(dims, dtype.size())?.nbytes();
         let spec = [TensorSpec::new(dtype, Shape::fixed(dims))];
@@ -129,7 +127,7 @@ impl RowSource for Read {
         let Some(out) = out.first_mut() else { return Ok(()) };
         requests.sort_unstable_by_key(|request| (request.index, request.slot));
         if let Some(last) = requests.last().filter(|last| last.index >= self.rows) {
-            return Err(no_row(last.index, self.rows));
+            return Err(no_row(last.index, self.rows).into());
         }
         if self.row == 0 {
             return Ok(());

@@ -19,7 +19,7 @@ use tensorferry_core::{Shape, TensorSpec};
 pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
     let paths: Arc<[PathBuf]> = arrays.iter().map(|array| array.source.name().to_owned()).collect();
     let Some(first) = arrays.first() else {
-        return Err(Error::Argument { stage: "open", what: "no files were given".into() });
+        return Err(Error::argument("open", "no files were given"));
     };
     arrays.iter().try_for_each(|other| same_rows(first, other))?;
     let rows = first.layout.shape().get(1..).unwrap_or_default();
@@ -50,7 +50,7 @@ pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
 /// [`Error::Argument`] for shards that do not match each other.
 pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: Arc<[PathBuf]>) -> Result<Array> {
     let Some(first) = tensors.first() else {
-        return Err(Error::Argument { stage: "open", what: "no files were given".into() });
+        return Err(Error::argument("open", "no files were given"));
     };
     let spec =
         TensorSpec::new(first.dtype(), Shape::fixed(first.shape().get(1..).unwrap_or_default()));
@@ -106,5 +106,5 @@ pub(crate) fn mismatch(
          them one by one.",
         first.0, first.1, first.2, other.0, other.1, other.2
     );
-    Error::Argument { stage: "open", what }
+    Error::argument("open", what)
 }

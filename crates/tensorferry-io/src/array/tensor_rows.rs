@@ -56,7 +56,7 @@ impl Source {
         {
             return Ok(row);
         }
-        filled(row.dtype(), row.shape(), |out| copy_view(&row.as_view(), out))
+        Ok(filled(row.dtype(), row.shape(), |out| copy_view(&row.as_view(), out))?)
     }
 }
 

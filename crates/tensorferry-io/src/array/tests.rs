@@ -2,13 +2,14 @@
 
 use crate::array::array::Array;
 use crate::error::Error;
-use crate::format::file_format::Opened;
-use crate::open::open;
+use crate::format::file_format::{Format, OpenOptions, Opened};
+use crate::open::{open, open_with};
 use crate::storage::mode::Mode;
 use std::fs;
 use std::fs::File;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::Tensor;
 use tensorferry_core::npy_header;
 use tensorferry_core::{ByteOrder, DType, Layout};
@@ -77,7 +78,7 @@ fn bytes(tensor: &Tensor) -> Vec<u8> {
 }
 
 fn array(paths: &[PathBuf], mode: Mode) -> Array {
-    open(paths, None, mode).unwrap().array().unwrap()
+    open_with(paths, &mode.into()).unwrap().array().unwrap()
 }
 
 #[test]
@@ -123,10 +124,13 @@ fn rows_of_one_file_and_of_shards_are_the_same_in_every_mode_order_and_byte_orde
                         expected(dtype, 6, 0..rows),
                         "{context}"
                     );
-                    assert!(matches!(array.slice(rows, 1), Err(Error::IndexOutOfRange { .. })));
+                    assert!(matches!(
+                        array.slice(rows, 1),
+                        Err(Error::Core(CoreError::IndexOutOfRange { .. }))
+                    ));
                     assert!(matches!(
                         array.slice(usize::MAX, 1),
-                        Err(Error::IndexOutOfRange { .. })
+                        Err(Error::Core(CoreError::IndexOutOfRange { .. }))
                     ));
                     assert!(array.rows(&[0, rows]).is_err());
                     assert_eq!(array.tensor().is_ok(), mode == Mode::Map && rows == 4);
@@ -171,13 +175,14 @@ fn shards_that_differ_are_named() {
     ] {
         write(&path("second.npy"), dtype, native, shape, false, 0);
         for mode in [Mode::Map, Mode::Read] {
-            let said =
-                open(&[path("first.npy"), path("second.npy")], None, mode).unwrap_err().to_string();
+            let said = open_with(&[path("first.npy"), path("second.npy")], &mode.into())
+                .unwrap_err()
+                .to_string();
             assert!(said.contains("first.npy") && said.contains("second.npy"), "{said}");
         }
     }
     assert!(
-        open(&[path("second.npy"), path("second.npy")], None, Mode::Map).is_err(),
+        open_with(&[path("second.npy"), path("second.npy")], &Mode::Map.into()).is_err(),
         "arrays without dimensions have no rows"
     );
 }
@@ -186,13 +191,13 @@ fn shards_that_differ_are_named() {
 fn what_cannot_be_opened_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    let said = |paths: &[PathBuf]| open(paths, None, Mode::Auto).unwrap_err().to_string();
+    let said = |paths: &[PathBuf]| open_with(paths, &Mode::Auto.into()).unwrap_err().to_string();
     assert!(said(&[]).contains("no files"));
     assert!(said(&[path("none-*.npy")]).contains("no file matches"));
     assert!(said(&[path("[")]).contains("pattern"), "{}", said(&[path("[")]));
     fs::write(path("unknown.xyz"), b"????????????????????").unwrap();
-    assert!(said(&[path("unknown.xyz")]).contains("format="));
-    assert!(matches!(open(&[path("missing.npy")], None, Mode::Auto), Err(Error::Io { .. })));
+    assert!(said(&[path("unknown.xyz")]).contains("OpenOptions::format"));
+    assert!(matches!(open(path("missing.npy")), Err(Error::Io { .. })));
     // A path that exists takes precedence over a pattern.
     write(&path("a[1].npy"), DType::Int8, ByteOrder::Native, &[2], false, 0);
     write(&path("a1.npy"), DType::Int8, ByteOrder::Native, &[3], false, 0);
@@ -244,7 +249,7 @@ fn a_file_truncated_after_opening_is_an_error_in_read_mode() {
         "{said}"
     );
     assert_eq!(read.slice(0, 1).unwrap_err().code(), "file_changed");
-    assert_eq!(open(&[path], None, Mode::Read).unwrap_err().code(), "wrong_length");
+    assert_eq!(open_with(&[path], &Mode::Read.into()).unwrap_err().code(), "wrong_length");
 }
 
 #[test]
@@ -265,9 +270,11 @@ fn an_opened_thing_says_what_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.npy");
     write(&path, DType::Int8, ByteOrder::Native, &[2], false, 0);
-    let Opened::Array(array) =
-        open(&[&path], Some(crate::format::file_format::Format::Npy), Mode::Auto).unwrap()
-    else {
+    let Opened::Array(array) = open_with(
+        &[&path],
+        &OpenOptions { format: Some(Format::Npy), mode: Mode::Auto, ..OpenOptions::default() },
+    )
+    .unwrap() else {
         panic!("arrays by name")
     };
     assert_eq!((array.mode(), array.nbytes()), (Mode::Map, 2));

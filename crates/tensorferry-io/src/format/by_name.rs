@@ -46,8 +46,8 @@ fn chosen(members: Members, asked: &[(String, Option<TensorSpec>)]) -> Result<Me
     let one = |(name, spec): &(String, Option<TensorSpec>)| {
         let Some(member) = members.remove(name) else {
             let what =
-                format!("no array has the name {name:?}, as features= says; there are {names:?}");
-            return Err(Error::Argument { stage: "open", what });
+                format!("no array has the name {name:?} of a chosen feature; there are {names:?}");
+            return Err(Error::argument("open", what));
         };
         spec.as_ref().map_or(Ok(()), |spec| check(&*member, name, spec))?;
         Ok((name.clone(), member))
@@ -61,10 +61,10 @@ fn check(member: &dyn Member, name: &str, spec: &TensorSpec) -> Result<()> {
         [_, row @ ..] if dtype == spec.dtype && spec.shape.admits(row) => Ok(()),
         _ => {
             let what = format!(
-                "feature {name:?} is {dtype} of shape {shape:?}, whose rows are not {spec}, as \
-                features= says"
+                "feature {name:?} is {dtype} of shape {shape:?}, whose rows are not the {spec} \
+                that was chosen"
             );
-            Err(Error::Argument { stage: "open", what })
+            Err(Error::argument("open", what))
         }
     })
 }
@@ -108,7 +108,7 @@ pub(crate) fn by_name<T>(
                  shards, files that share none as one whole.",
                 file.name().display()
             );
-            return Err(Error::Argument { stage: "open", what });
+            return Err(Error::argument("open", what));
         }
     }
     Ok(all)

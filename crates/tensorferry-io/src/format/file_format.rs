@@ -93,7 +93,7 @@ impl Opened {
             Self::Arrays(arrays) => {
                 let names: Vec<&str> = arrays.names().take(20).collect();
                 let what = format!("the file holds arrays by name: {names:?}. Choose one.");
-                Err(Error::Argument { stage: "open", what })
+                Err(Error::argument("open", what))
             }
         }
     }
@@ -105,10 +105,9 @@ impl Opened {
     pub fn arrays(self) -> Result<Arrays> {
         match self {
             Self::Arrays(arrays) => Ok(arrays),
-            Self::Array(_) => Err(Error::Argument {
-                stage: "open",
-                what: "the file holds one array, without a name".into(),
-            }),
+            Self::Array(_) => {
+                Err(Error::argument("open", "the file holds one array, without a name"))
+            }
         }
     }
 }
@@ -132,6 +131,13 @@ pub struct OpenOptions {
     pub memory_limit: Option<usize>,
     /// Cancels the opening. Collecting the lengths of many records takes time.
     pub cancel: CancelToken,
+}
+
+impl From<Mode> for OpenOptions {
+    /// The defaults, in this mode.
+    fn from(mode: Mode) -> Self {
+        Self { mode, ..Self::default() }
+    }
 }
 
 /// A request for [`FileFormat::open`].
@@ -188,13 +194,13 @@ pub(crate) trait FileFormat: Sync {
     /// # Errors
     /// [`Error::Io`]; errors of reading the array; [`Error::Argument`].
     fn save_array(&self, _path: &Path, _array: &Array) -> Result<()> {
-        Err(Error::Argument {
-            stage: "save",
-            what: format!(
+        Err(Error::argument(
+            "save",
+            format!(
                 "{} files hold arrays by name. Give the array a name: save_arrays.",
                 self.name()
             ),
-        })
+        ))
     }
 
     /// Writes a file of named arrays. The names are distinct. Formats without metadata or
@@ -216,7 +222,7 @@ pub(crate) trait FileFormat: Sync {
     /// consists of more.
     ///
     /// # Errors
-    /// [`Error::UnsupportedDType`]; [`Error::Argument`].
+    /// [`tensorferry_core::Error::UnsupportedDType`]; [`Error::Argument`].
     fn header_and_arrays<'a>(
         &self,
         _arrays: &'a [(String, Array)],
@@ -228,7 +234,7 @@ pub(crate) trait FileFormat: Sync {
     /// Reads a whole file and checks lengths and checksums.
     ///
     /// # Errors
-    /// Errors of the file's contents; [`Error::Stopped`].
+    /// Errors of the file's contents; [`Error::Interrupted`].
     fn verify(
         &self,
         source: &Arc<dyn ReadAt>,
@@ -242,5 +248,5 @@ pub(crate) fn no_names(format: &str) -> Error {
     let what = format!(
         "{format} files hold one array, without a name. Save each to a file of its own, or to .npz."
     );
-    Error::Argument { stage: "save", what }
+    Error::argument("save", what)
 }

@@ -9,7 +9,7 @@
 //! let path = directory.path().join("squares.npy");
 //! save_npy(&path, &Tensor::from_vec(vec![0_i64, 1, 4, 9], &[2, 2])?.as_view())?;
 //! assert_eq!(open_npy(&path)?.view::<i64>()?.get(&[1, 1]), Some(9));
-//! # Ok::<(), tensorferry_core::Error>(())
+//! # Ok::<(), tensorferry_io::Error>(())
 //! ```
 //!
 //! # Limitations
@@ -35,6 +35,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::npy_header;
 use tensorferry_core::npy_header::Header;
 use tensorferry_core::{ByteOrder, View};
@@ -120,7 +121,7 @@ fn trailing(array: &Located) -> u64 {
 /// Locates the elements of a `.npy` file.
 ///
 /// # Errors
-/// Errors of the header inside [`Error::InFile`]; [`Error::WrongLength`].
+/// Errors of the header inside [`Error::InFile`]; [`tensorferry_core::Error::WrongLength`].
 pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
     let header = read_header(&mut Section::whole(file), io("read", file.name()))
         .map_err(|error| error.in_file(file.name()))?;
@@ -148,15 +149,15 @@ pub(crate) fn read_header(
     };
     fill(&mut bytes, npy_header::PREFIX)?;
     if bytes.is_empty() {
-        return Err(Error::Malformed {
+        return Err(Error::Core(CoreError::Malformed {
             format: "npy",
             offset: 0,
             what: "the file is empty".into(),
-        });
+        }));
     }
     let len = npy_header::length(&bytes)?;
     fill(&mut bytes, len)?;
-    npy_header::parse(&bytes)
+    Ok(npy_header::parse(&bytes)?)
 }
 
 /// Writes an array to a `.npy` file as `np.save` does, but atomically.
@@ -167,8 +168,8 @@ pub(crate) fn read_header(
 /// Bytes are in this machine's order.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::UnsupportedDType`] for bfloat16, which `.npy` cannot represent (convert
-/// to float32, which represents all its values).
+/// [`Error::Io`]; [`tensorferry_core::Error::UnsupportedDType`] for bfloat16, which `.npy` cannot
+/// represent (convert to float32, which represents all its values).
 pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
     let path = path.as_ref();
     atomic_write(path, |file| {

@@ -3,11 +3,12 @@
 use crate::array::array::Array;
 use crate::array::shards;
 use crate::cancel::CancelToken;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::format::blocks;
 use crate::format::file_format::{
     Capabilities, Checked, FileFormat, Format, HeaderAndArrays, OpenRequest, Opened, Raw,
 };
+use crate::format::registry::UNDESCRIBED;
 use crate::storage::io_error::io;
 use crate::storage::located::Located;
 use crate::storage::read_at::ReadAt;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{ByteOrder, Layout};
 
 /// The format.
@@ -45,11 +47,8 @@ impl FileFormat for RawFormat {
 
     fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
         let Some(raw) = &request.options.raw else {
-            let what = format!(
-                "{}: a raw file does not say what it holds. Use open_raw, with its dtype.",
-                request.sources[0].name().display()
-            );
-            return Err(Error::Argument { stage: "open", what });
+            let what = format!("{}: {UNDESCRIBED}", request.sources[0].name().display());
+            return Err(Error::argument_with("open", what, Hint::Raw));
         };
         let located = request.sources.iter().map(|source| locate(source, raw));
         Ok(Opened::Array(shards::array(located.collect::<Result<_>>()?, request.mode)?))
@@ -82,7 +81,7 @@ impl FileFormat for RawFormat {
                 should hold.",
                 source.name().display()
             );
-            return Err(Error::Argument { stage: "verify", what });
+            return Err(Error::argument("verify", what));
         };
         locate(source, raw)?;
         read_all(source, cancel)?;
@@ -93,8 +92,9 @@ impl FileFormat for RawFormat {
 /// Locates the elements of a raw file.
 ///
 /// # Errors
-/// [`Error::Argument`] for a shape with unknown lengths other than the first; [`Error::Malformed`]
-/// if the file is not a whole number of rows; [`Error::WrongLength`] if it is too short.
+/// [`Error::Argument`] for a shape with unknown lengths other than the first;
+/// [`tensorferry_core::Error::Malformed`] if the file is not a whole number of rows;
+/// [`tensorferry_core::Error::WrongLength`] if it is too short.
 pub(crate) fn locate(file: &Arc<dyn ReadAt>, raw: &Raw) -> Result<Located> {
     let size = raw.dtype.size();
     let dims: Vec<Option<usize>> = raw.shape.dims().unwrap_or(&[None]).to_vec();
@@ -102,7 +102,7 @@ pub(crate) fn locate(file: &Arc<dyn ReadAt>, raw: &Raw) -> Result<Located> {
     if unknown(dims.get(1..).unwrap_or_default()) {
         let what =
             format!("shape {}: only the first length can be left to the file's length", raw.shape);
-        return Err(Error::Argument { stage: "open_raw", what });
+        return Err(Error::argument("open_raw", what));
     }
     let shape: Vec<usize> = match dims.split_first() {
         Some((None, row)) => {
@@ -127,11 +127,16 @@ pub(crate) fn locate(file: &Arc<dyn ReadAt>, raw: &Raw) -> Result<Located> {
 
 /// The number of rows of `row` bytes from `offset` to the end.
 fn rows(file: &Arc<dyn ReadAt>, offset: u64, row: usize) -> Result<usize> {
-    let wrong =
-        |what: String| Error::Malformed { format: "raw", offset, what }.in_file(file.name());
+    let wrong = |what: String| {
+        Error::Core(CoreError::Malformed { format: "raw", offset, what }).in_file(file.name())
+    };
     let Some(bytes) = file.len().checked_sub(offset) else {
-        return Err(Error::WrongLength { format: "raw", expected: offset, actual: file.len() }
-            .in_file(file.name()));
+        return Err(Error::Core(CoreError::WrongLength {
+            format: "raw",
+            expected: offset,
+            actual: file.len(),
+        })
+        .in_file(file.name()));
     };
     match (bytes.checked_div(row as u64), bytes.checked_rem(row as u64)) {
         (Some(rows), Some(0)) => usize::try_from(rows).map_err(|_| wrong(format!("{rows} rows"))),

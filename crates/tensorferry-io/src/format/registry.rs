@@ -1,6 +1,6 @@
 //! The list of file formats, and detection of a file's format.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::format::file_format::{Capabilities, FileFormat, Format};
 use crate::format::foreign;
 use crate::format::npy::Npy;
@@ -12,6 +12,7 @@ use crate::storage::local;
 use crate::storage::read_at::ReadAt;
 use std::fmt;
 use std::path::Path;
+use tensorferry_core::Error as CoreError;
 
 /// All formats, in the order of [`Format::ALL`].
 static FORMATS: [&dyn FileFormat; 6] =
@@ -79,28 +80,30 @@ impl Format {
         let start = source.read_up_to(0, foreign::WANTED)?;
         let found = Self::of_start(&start);
         let (name, kind) = (source.name(), foreign::kind_of(&start));
-        let wrong = |what: String| Error::Argument {
-            stage: "open",
+        let wrong = |what: String, hint| Error::Argument {
+            function: "open",
             what: format!("{}: {what}", name.display()),
+            hint,
         };
         match (found, Self::of_extension(name), kind) {
             (Some(found), ..) => Ok(found),
             // The first bytes of raw elements are arbitrary.
             (None, Some(Self::Raw), Some(kind)) => {
-                Err(wrong(format!("the file begins like {kind} If it is raw all the same, {RAW}")))
+                let what =
+                    format!("the file begins like {kind} If it is raw all the same, {UNDESCRIBED}");
+                Err(wrong(what, Some(Hint::Raw)))
             }
             (None, said, Some(kind)) => {
                 Err(other_kind(said.map_or("open", Self::name), kind, source))
             }
             (None, Some(said), None) => Ok(said),
             (None, None, None) if start.is_empty() => {
-                Err(wrong("the file is empty. Write or copy it again.".into()))
+                Err(wrong("the file is empty. Write or copy it again.".into(), None))
             }
-            (None, None, None) => Err(wrong(format!(
-                "neither its first bytes nor its extension tell its format. Pass format=, one of \
-                {:?}, or open it with open_raw.",
-                Self::ALL.map(Self::name),
-            ))),
+            (None, None, None) => Err(wrong(
+                "neither its first bytes nor its extension tell its format.".into(),
+                Some(Hint::FormatOrRaw),
+            )),
         }
     }
 
@@ -112,7 +115,7 @@ impl Format {
     /// Rejects a source whose first bytes are those of another kind of file.
     ///
     /// # Errors
-    /// [`Error::Malformed`] with the kind.
+    /// [`tensorferry_core::Error::Malformed`] with the kind.
     pub(crate) fn check(self, source: &dyn ReadAt) -> Result<()> {
         let start = source.read_up_to(0, foreign::WANTED)?;
         let kind = if self == Self::Raw {
@@ -124,11 +127,12 @@ impl Format {
     }
 }
 
-/// How to open raw files.
-const RAW: &str = "a raw file does not say what it holds. Use open_raw, with its dtype.";
+/// Why raw files need a dtype.
+pub(crate) const UNDESCRIBED: &str = "a raw file does not say what it holds.";
 
 fn other_kind(format: &'static str, kind: &str, source: &dyn ReadAt) -> Error {
-    Error::Malformed { format, offset: 0, what: kind.to_owned() }.in_file(source.name())
+    Error::Core(CoreError::Malformed { format, offset: 0, what: kind.to_owned() })
+        .in_file(source.name())
 }
 
 impl fmt::Display for Format {

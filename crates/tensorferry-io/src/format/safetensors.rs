@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{ALIGNMENT, ByteOrder, DType, Layout};
 
 const FORMAT: &str = "safetensors";
@@ -132,7 +133,7 @@ impl FileFormat for SafeTensors {
 }
 
 /// The location of an array, if tensors support its dtype.
-type Place = std::result::Result<Located, Foreign>;
+type Place = Result<Located, Foreign>;
 
 /// An array of a dtype that tensors do not support.
 #[derive(Clone, Debug)]
@@ -144,8 +145,11 @@ struct Foreign {
 
 impl Foreign {
     fn error(&self) -> Error {
-        Error::UnsupportedDType { place: "safetensors header", descr: self.descr.clone() }
-            .in_file(self.source.name())
+        Error::Core(CoreError::UnsupportedDType {
+            place: "safetensors header",
+            descr: self.descr.clone(),
+        })
+        .in_file(self.source.name())
     }
 }
 
@@ -186,13 +190,14 @@ struct Contents {
 /// Reads the header of a file.
 ///
 /// # Errors
-/// [`Error::Malformed`]; [`Error::WrongLength`] if the file does not end with the last array.
+/// [`tensorferry_core::Error::Malformed`]; [`tensorferry_core::Error::WrongLength`] if the file
+/// does not end with the last array.
 fn locate(file: &Arc<dyn ReadAt>) -> Result<Contents> {
     read(file).map_err(|error| error.in_file(file.name()))
 }
 
 fn malformed(offset: u64, what: impl Into<String>) -> Error {
-    Error::Malformed { format: FORMAT, offset, what: what.into() }
+    Error::Core(CoreError::Malformed { format: FORMAT, offset, what: what.into() })
 }
 
 fn read(file: &Arc<dyn ReadAt>) -> Result<Contents> {
@@ -201,7 +206,11 @@ fn read(file: &Arc<dyn ReadAt>) -> Result<Contents> {
     }
     let start = file.read_up_to(0, 8)?;
     let Ok(len) = <[u8; 8]>::try_from(start.as_slice()).map(u64::from_le_bytes) else {
-        return Err(Error::WrongLength { format: FORMAT, expected: PREFIX, actual: file.len() });
+        return Err(Error::Core(CoreError::WrongLength {
+            format: FORMAT,
+            expected: PREFIX,
+            actual: file.len(),
+        }));
     };
     if len > MAX_HEADER {
         return Err(malformed(
@@ -211,13 +220,21 @@ fn read(file: &Arc<dyn ReadAt>) -> Result<Contents> {
     }
     let data = PREFIX + len;
     if data > file.len() {
-        return Err(Error::WrongLength { format: FORMAT, expected: data, actual: file.len() });
+        return Err(Error::Core(CoreError::WrongLength {
+            format: FORMAT,
+            expected: data,
+            actual: file.len(),
+        }));
     }
     let header = file.read_up_to(PREFIX, usize::try_from(len).unwrap_or(usize::MAX))?;
     let metadata = parse(&header)?;
     let expected = data.saturating_add(metadata.data_len() as u64);
     if expected != file.len() {
-        return Err(Error::WrongLength { format: FORMAT, expected, actual: file.len() });
+        return Err(Error::Core(CoreError::WrongLength {
+            format: FORMAT,
+            expected,
+            actual: file.len(),
+        }));
     }
     let mut arrays = Vec::new();
     for name in metadata.offset_keys() {
@@ -286,7 +303,8 @@ const DTYPES: [(Dtype, DType); 14] = [
 /// The header of a file of these arrays, and the order of their elements after it.
 ///
 /// # Errors
-/// [`Error::UnsupportedDType`] for complex128; [`Error::Argument`] for a reserved name.
+/// [`tensorferry_core::Error::UnsupportedDType`] for complex128; [`Error::Argument`] for a reserved
+/// name.
 fn header(
     arrays: &[(&str, &Array)],
     metadata: &BTreeMap<String, String>,
@@ -295,14 +313,17 @@ fn header(
     let mut dtypes = Vec::with_capacity(arrays.len());
     for (name, array) in arrays {
         if *name == "__metadata__" {
-            return Err(Error::Argument {
-                stage: "save",
-                what: "a .safetensors file keeps the name \"__metadata__\" for itself".into(),
-            });
+            return Err(Error::argument(
+                "save",
+                "a .safetensors file keeps the name \"__metadata__\" for itself",
+            ));
         }
         let Some((theirs, _)) = DTYPES.iter().find(|(_, ours)| *ours == array.dtype()) else {
             let descr = format!("{} (.safetensors files have no such dtype)", array.dtype());
-            return Err(Error::UnsupportedDType { place: "safetensors header", descr });
+            return Err(Error::Core(CoreError::UnsupportedDType {
+                place: "safetensors header",
+                descr,
+            }));
         };
         dtypes.push(*theirs);
     }
@@ -312,9 +333,9 @@ fn header(
     let (mut start, mut infos) = (0_usize, Vec::with_capacity(arrays.len()));
     for &at in &order {
         let (name, array) = arrays[at];
-        let end = start
-            .checked_add(array.nbytes())
-            .ok_or_else(|| Error::SizeOverflow { shape: array.shape().into(), itemsize: 1 })?;
+        let end = start.checked_add(array.nbytes()).ok_or_else(|| {
+            Error::Core(CoreError::SizeOverflow { shape: array.shape().into(), itemsize: 1 })
+        })?;
         let info = TensorInfo {
             dtype: dtypes[at],
             shape: array.shape().to_vec(),
@@ -323,7 +344,7 @@ fn header(
         infos.push((name.to_owned(), info));
         start = end;
     }
-    let wrong = |error: String| Error::Argument { stage: "save", what: error };
+    let wrong = |error: String| Error::argument("save", error);
     let infos_are_none = infos.is_empty();
     let arrays = Metadata::new(None, infos).map_err(|error| wrong(error.to_string()))?;
     let mut text = serde_json::to_vec(&arrays).map_err(|error| wrong(error.to_string()))?;

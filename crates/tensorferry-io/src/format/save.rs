@@ -1,7 +1,7 @@
 //! Atomic writes of arrays in all formats.
 
 use crate::array::array::Array;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::format::file_format::Format;
 use crate::format::foreign::unwritable;
 use std::collections::BTreeMap;
@@ -21,13 +21,13 @@ use std::path::Path;
 /// let directory = tempfile::tempdir().unwrap();
 /// let path = directory.path().join("squares.npy");
 /// save(&path, &Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[4])?)?, None)?;
-/// assert_eq!(open(&[path], None, Mode::Auto)?.array()?.shape(), [4]);
-/// # Ok::<(), tensorferry_core::Error>(())
+/// assert_eq!(open(path)?.array()?.shape(), [4]);
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Argument`] if the format is unknown or only holds named arrays; errors
-/// of reading the array; [`Error::UnsupportedDType`].
+/// of reading the array; [`tensorferry_core::Error::UnsupportedDType`].
 pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Result<()> {
     let path = path.as_ref();
     let format = chosen(path, format)?;
@@ -63,8 +63,8 @@ pub fn save_arrays<N: AsRef<str>>(
 /// let weights = Array::try_from(Tensor::from_vec(vec![0.5_f32, 2.0], &[2])?)?;
 /// let metadata = BTreeMap::from([("step".to_owned(), "70000".to_owned())]);
 /// save_arrays_with(&path, &[("w", weights)], None, false, &metadata)?;
-/// assert_eq!(open(&[path], None, Mode::Auto)?.arrays()?.metadata(), &metadata);
-/// # Ok::<(), tensorferry_core::Error>(())
+/// assert_eq!(open(path)?.arrays()?.metadata(), &metadata);
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors
@@ -80,7 +80,7 @@ pub fn save_arrays_with<N: AsRef<str>>(
     let format = chosen(path, format)?;
     let arrays: Vec<(&str, &Array)> =
         arrays.iter().map(|(name, array)| (name.as_ref(), array)).collect();
-    let wrong = |what: String| Err(Error::Argument { stage: "save", what });
+    let wrong = |what: String| Err(Error::argument("save", what));
     let mut names: Vec<&str> = arrays.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -99,14 +99,10 @@ pub fn save_arrays_with<N: AsRef<str>>(
 fn chosen(path: &Path, format: Option<Format>) -> Result<Format> {
     if let Some(what) = unwritable(path, format.is_some_and(|format| format.capabilities().archive))
     {
-        return Err(Error::Argument { stage: "save", what: format!("{}: {what}", path.display()) });
+        return Err(Error::argument("save", format!("{}: {what}", path.display())));
     }
     format.or_else(|| Format::of_extension(path)).ok_or_else(|| {
-        let what = format!(
-            "{}: its extension does not tell the format. Pass format=, one of {:?}.",
-            path.display(),
-            Format::ALL.map(Format::name)
-        );
-        Error::Argument { stage: "save", what }
+        let what = format!("{}: its extension does not tell the format.", path.display());
+        Error::argument_with("save", what, Hint::Format)
     })
 }

@@ -4,13 +4,10 @@ use crate::array::array::Array;
 use crate::array::arrays::Arrays;
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::format::file_format::Format;
-use crate::format::file_format::Raw;
+use crate::format::file_format::{Format, OpenOptions, Opened, Raw};
 use crate::format::save::{save, save_arrays};
 use crate::format::tfrecord::index;
-use crate::open::open;
-use crate::open::open_npy;
-use crate::open::open_raw;
+use crate::open::{open, open_npy, open_raw, open_with};
 use crate::storage::mode::Mode;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +42,7 @@ fn assert_same(read: &Tensor, written: &Tensor) {
 }
 
 fn arrays(path: &Path, mode: Mode) -> Result<Arrays> {
-    open(&[path], None, mode)?.arrays()
+    open_with(&[path], &mode.into())?.arrays()
 }
 
 const SHAPES: [&[usize]; 6] = [&[7, 2, 3], &[7], &[0, 3], &[3, 0], &[], &[1]];
@@ -150,10 +147,17 @@ fn one_array_is_read_back_from_npy_raw_and_records() {
                 tensor.offset(),
             );
             for mode in [Mode::Map, Mode::Read] {
-                let read = open(&[path("a.tfrecord")], Some(Format::TfRecordBytes), mode)
-                    .unwrap()
-                    .array()
-                    .unwrap();
+                let read = open_with(
+                    &[path("a.tfrecord")],
+                    &OpenOptions {
+                        format: Some(Format::TfRecordBytes),
+                        mode,
+                        ..OpenOptions::default()
+                    },
+                )
+                .unwrap()
+                .array()
+                .unwrap();
                 let bytes = bytes.as_ref().unwrap();
                 if shape[0] > 0 {
                     assert_same(&read.read().unwrap(), bytes);
@@ -191,7 +195,7 @@ fn what_is_opened_is_saved_without_being_in_memory_whole() {
     .unwrap();
     save(path("columns.npy"), &array(&turned), None).unwrap();
     for (name, expected) in [("a.npy", &tensor), ("columns.npy", &turned)] {
-        let opened = open(&[path(name)], None, Mode::Read).unwrap().array().unwrap();
+        let opened = open_with(&[path(name)], &Mode::Read.into()).unwrap().array().unwrap();
         save(path("b.npy"), &opened, None).unwrap();
         assert_same(&open_npy(path("b.npy")).unwrap(), expected);
         save_arrays(path("b.npz"), &[("x", opened.clone())], None, true).unwrap();
@@ -283,11 +287,10 @@ fn damages(good: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
 
 /// All arrays of a damaged file by name, opened in a format and mode.
 fn everything(path: &Path, format: Format, mode: Mode) -> Result<Vec<(String, Tensor)>> {
-    match open(&[path], Some(format), mode)? {
-        crate::format::file_format::Opened::Array(array) => {
-            Ok(vec![(String::new(), array.read()?)])
-        }
-        crate::format::file_format::Opened::Arrays(arrays) => {
+    match open_with(&[path], &OpenOptions { format: Some(format), mode, ..OpenOptions::default() })?
+    {
+        Opened::Array(array) => Ok(vec![(String::new(), array.read()?)]),
+        Opened::Arrays(arrays) => {
             arrays.verify()?;
             arrays.read()
         }
@@ -396,15 +399,15 @@ fn shards_of_named_arrays_go_together_by_name() {
     save_arrays(&paths[0], &[("x", one("x")), ("y", one("y"))], None, false).unwrap();
     save_arrays(&paths[1], &[("z", one("z"))], None, false).unwrap();
     assert_eq!(
-        open(&paths, None, Mode::Auto).unwrap().arrays().unwrap().len(),
+        open_with(&paths, &Mode::Auto.into()).unwrap().arrays().unwrap().len(),
         3,
         "files that share no name are one whole"
     );
     save_arrays(&paths[1], &[("z", one("z")), ("x", one("x"))], None, false).unwrap();
-    let said = open(&paths, None, Mode::Auto).unwrap_err().to_string();
+    let said = open_with(&paths, &Mode::Auto.into()).unwrap_err().to_string();
     assert!(said.contains("b.safetensors") && said.contains("share some names"), "{said}");
     save_arrays(&paths[1], &[("x", one("x"))], None, false).unwrap();
-    assert!(open(&paths, None, Mode::Auto).is_err(), "a part of the names");
+    assert!(open_with(&paths, &Mode::Auto.into()).is_err(), "a part of the names");
 }
 
 #[test]
@@ -438,13 +441,13 @@ fn names_and_formats_that_do_not_go_are_refused() {
     save_arrays(path("a.npz"), &[] as &[(&str, Array)], None, false).unwrap();
     assert!(arrays(&path("a.npz"), Mode::Auto).unwrap().is_empty());
     save(path("no extension"), &one, Some(Format::Npy)).unwrap();
-    let read = open(&[path("no extension")], None, Mode::Auto).unwrap();
+    let read = open(path("no extension")).unwrap();
     assert!(read.clone().arrays().is_err());
     assert_eq!(read.array().unwrap().len(), 2);
     save_arrays(path("b"), &[("x", one)], Some(Format::TfRecord), false).unwrap();
-    assert!(open(&[path("b")], None, Mode::Auto).unwrap().array().is_err());
+    assert!(open(path("b")).unwrap().array().is_err());
     assert!(
-        said(open(&[path("b"), path("no extension")], None, Mode::Auto).map(drop))
+        said(open_with(&[path("b"), path("no extension")], &Mode::Auto.into()).map(drop))
             .contains("tfrecord")
     );
 }
@@ -456,7 +459,7 @@ fn records_that_are_no_rows_are_refused_naming_them() {
     let mut bytes = Vec::new();
     [&b"abc"[..], b"def", b"gh", b""].iter().for_each(|record| index::frame(record, &mut bytes));
     fs::write(&path, &bytes).unwrap();
-    let said = open(&[&path], None, Mode::Auto).unwrap_err().to_string();
+    let said = open(&path).unwrap_err().to_string();
     assert!(said.contains("record 2 has 2") && said.contains("has 3 bytes"), "{said}");
     let index =
         index::Index::build(&crate::storage::local::open(&path).unwrap(), &CancelToken::default())

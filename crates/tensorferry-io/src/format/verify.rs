@@ -38,15 +38,15 @@ pub struct Verified {
 /// std::fs::File::options().write(true).open(&path).unwrap().set_len(150).unwrap();
 /// let error = verify(&path, None, None, &CancelToken::default()).unwrap_err();
 /// assert_eq!(error.code(), "wrong_length");
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors
-/// What is wrong with the file: [`crate::error::Error::Malformed`],
-/// [`crate::error::Error::WrongLength`], [`crate::error::Error::Checksum`] and others, with the
+/// What is wrong with the file: [`tensorferry_core::Error::Malformed`],
+/// [`tensorferry_core::Error::WrongLength`], [`crate::error::Error::Checksum`] and others, with the
 /// offset; [`crate::error::Error::Argument`] for a raw file without `raw`;
 /// [`crate::error::Error::Io`]; [`crate::error::Error::FileChanged`];
-/// [`crate::error::Error::Stopped`].
+/// [`crate::error::Error::Interrupted`].
 pub fn verify(
     path: impl AsRef<Path>,
     format: Option<Format>,

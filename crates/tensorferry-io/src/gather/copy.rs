@@ -4,9 +4,9 @@
 //! A random row waits for memory, and for the page table before it. Loads that begin early wait
 //! together: on x86-64 each step prefetches a row that is copied several steps later.
 
-use crate::error::{Error, Result};
 use crate::gather::request;
 use crate::gather::request::{RowRequest, run};
+use tensorferry_core::{Error, Result};
 
 /// Bytes to prefetch ahead: more than memory latency times bandwidth, less than the first cache.
 const PREFETCH_BYTES: usize = 8 << 10;

@@ -1,6 +1,6 @@
 //! [`RowRequest`]: a row to gather and its place in the output.
 
-use crate::error::Error;
+use tensorferry_core::Error;
 
 /// One row to gather: row `index` of the source goes to row `slot` of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,9 @@
 //! [`RowsOut`]: the output buffer of a gather.
 
 use crate::convert::convert_into;
-use crate::error::{Error, Result};
 use crate::gather::request::RowRequest;
 use crate::memory::pool;
-use tensorferry_core::{ByteOrder, Layout, Tensor, View, ViewMut};
+use tensorferry_core::{ByteOrder, Error, Layout, Result, Tensor, View, ViewMut};
 
 /// The rows of one component that a gather writes: packed, in native byte order.
 #[derive(Debug)]
@@ -76,13 +75,13 @@ pub fn packed(tensor: &Tensor) -> Result<Tensor> {
 }
 
 /// A tensor of recycled memory, written by `fill`.
-pub fn filled(
+pub fn filled<E: From<Error>>(
     dtype: tensorferry_core::DType,
     shape: &[usize],
-    fill: impl FnOnce(&mut [u8]) -> Result<()>,
-) -> Result<Tensor> {
+    fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+) -> Result<Tensor, E> {
     let layout = Layout::contiguous(shape, dtype.size())?;
     let mut buffer = pool::take(layout.nbytes())?;
     fill(buffer.as_mut_slice())?;
-    Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)
+    Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?)
 }

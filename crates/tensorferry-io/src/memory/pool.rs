@@ -12,7 +12,6 @@
 //! least recently used go back to the system. [`trim`] returns all. A process that was forked while
 //! another thread held the pool's lock does not wait for it, and uses fresh memory.
 
-use crate::error::{Error, Result};
 use crate::memory::shelves::{Class, POOL, POOLED_FROM};
 use crate::memory::spare;
 use core::any::Any;
@@ -20,6 +19,7 @@ use core::ptr::NonNull;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::sync::Arc;
 use tensorferry_core::{ALIGNMENT, Buffer};
+use tensorferry_core::{Error, Result};
 
 pub use crate::memory::shelves::{retained, trim};
 
@@ -46,7 +46,7 @@ unsafe impl Sync for PoolBuffer {}
 /// bytes.as_mut_slice().fill(7);
 /// let buffer = bytes.freeze();
 /// assert_eq!(buffer.as_slice()[12], 7);
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors

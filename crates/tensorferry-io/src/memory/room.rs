@@ -1,9 +1,9 @@
 //! Fallible growth of collections: running out of memory must not end the process.
 
-use crate::error::{Error, Result};
 use crate::memory::spare;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
+use tensorferry_core::{Error, Result};
 
 /// A collection whose growth can fail.
 pub trait Room {
@@ -23,7 +23,9 @@ fn no_memory<T>(items: usize) -> Error {
 ///
 /// # Errors
 /// The first error among them; [`Error::Allocation`].
-pub fn collected<T>(items: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
+pub fn collected<T, E: From<Error>>(
+    items: impl IntoIterator<Item = Result<T, E>>,
+) -> Result<Vec<T>, E> {
     let mut all = Vec::new();
     for item in items {
         all.make_room(1)?;

@@ -10,12 +10,12 @@
 //! # Limitations
 //! Does not help where the system overcommits memory and kills the process that touches it.
 
-use crate::error::{Error, Result};
 use crate::memory::pages;
 use crate::memory::shelves;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::alloc::{GlobalAlloc, Layout, System};
+use tensorferry_core::{Error, Result};
 
 /// Bytes of the reserve.
 const SPARE: usize = 2 << 20;

@@ -41,5 +41,5 @@ impl ReadEngine for EachSource {
 
 /// The error of a piece whose source is not of the group.
 pub(crate) fn foreign() -> Error {
-    Error::Argument { stage: "read", what: "a piece of a source that is not of the group".into() }
+    Error::argument("read", "a piece of a source that is not of the group")
 }

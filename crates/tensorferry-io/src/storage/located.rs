@@ -1,9 +1,10 @@
 //! [`Located`]: a packed array at some offset of a source.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::memory::pool;
 use crate::storage::read_at::{Extent, ReadAt};
 use std::sync::Arc;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
 
 /// The location and type of an array's elements.
@@ -27,13 +28,17 @@ impl Located {
     /// Returns `self` if its end lies inside the source.
     ///
     /// # Errors
-    /// [`Error::WrongLength`] if the source is shorter.
+    /// [`tensorferry_core::Error::WrongLength`] if the source is shorter.
     pub(crate) fn checked(self) -> Result<Self> {
         let (expected, actual) =
             (self.offset.saturating_add(self.layout.nbytes() as u64), self.source.len());
         if expected > actual {
-            return Err(Error::WrongLength { format: self.format, expected, actual }
-                .in_file(self.source.name()));
+            return Err(Error::Core(CoreError::WrongLength {
+                format: self.format,
+                expected,
+                actual,
+            })
+            .in_file(self.source.name()));
         }
         Ok(self)
     }
@@ -51,18 +56,16 @@ impl Located {
     pub fn map(&self) -> Result<Tensor> {
         let layout = self.layout.clone();
         if layout.is_empty() {
-            return Tensor::new(self.dtype, self.order, layout, pool::take(0)?.freeze(), 0);
+            let empty = pool::take(0)?.freeze();
+            return Ok(Tensor::new(self.dtype, self.order, layout, empty, 0)?);
         }
         let Some(source) = self.source.as_mmap() else { return Err(not_mappable(&*self.source)) };
         let (buffer, offset) = source.mmap(self.offset, layout.nbytes())?;
-        Tensor::new(self.dtype, self.order, layout, buffer, offset)
+        Ok(Tensor::new(self.dtype, self.order, layout, buffer, offset)?)
     }
 }
 
 fn not_mappable(source: &dyn ReadAt) -> Error {
-    let what = format!(
-        "{}: its storage cannot be memory-mapped. Open it with mode=\"read\".",
-        source.name().display()
-    );
-    Error::Argument { stage: "open", what }
+    let what = format!("{}: its storage cannot be memory-mapped.", source.name().display());
+    Error::argument_with("open", what, Hint::Read)
 }

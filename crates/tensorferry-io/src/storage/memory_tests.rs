@@ -135,7 +135,7 @@ fn what_cannot_be_mapped_is_refused_with_the_way_that_works() {
     let sources = sources("a.npy", false, &Arc::default());
     let options = OpenOptions { mode: Mode::Map, ..OpenOptions::default() };
     let said = open_sources(&sources, &options).unwrap_err().to_string();
-    assert!(said.contains("0/a.npy: ") && said.contains("mode=\"read\""), "{said}");
+    assert!(said.contains("0/a.npy: ") && said.contains("Mode::Read"), "{said}");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_cancelled_read_and_a_source_that_ends_early_are_errors() {
     let array = open_sources(&sources, &OpenOptions::default()).unwrap().array().unwrap();
     let cancel = CancelToken::default();
     cancel.cancel();
-    assert!(matches!(array.cancelled_by(&cancel).read(), Err(Error::Stopped)));
+    assert!(matches!(array.cancelled_by(&cancel).read(), Err(Error::Interrupted)));
     let memory = Memory { name: "a.npy".into(), bytes: vec![0; 9], calls: Arc::default() };
     let error = memory.read_exact_at(5, &mut [0; 6], &CancelToken::default()).unwrap_err();
     assert_eq!(error.code(), "short_read");

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// How the elements of a file are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mode {
     /// [`Mode::Map`] for files that fit in memory, otherwise [`Mode::Direct`].
     #[default]

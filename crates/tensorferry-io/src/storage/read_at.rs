@@ -42,7 +42,7 @@ use tensorferry_core::Buffer;
 ///         offset: u64,
 ///         out: &mut [u8],
 ///         _cancel: &CancelToken,
-///     ) -> tensorferry_core::Result<()> {
+///     ) -> tensorferry_io::Result<()> {
 ///         let start = usize::try_from(offset).unwrap();
 ///         out.copy_from_slice(&self.0[start..start + out.len()]);
 ///         Ok(())
@@ -53,7 +53,7 @@ use tensorferry_core::Buffer;
 /// let options = OpenOptions { raw: Some(raw), ..OpenOptions::default() };
 /// let labels = open_sources(&[Arc::new(Memory(&[3, 1, 2]))], &options)?.array()?;
 /// assert_eq!(labels.rows(&[2, 0])?.view::<u8>()?.as_slice(), Some(&[2, 3][..]));
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 #[allow(clippy::len_without_is_empty, reason = "a length in bytes, as a file has it")]
 pub trait ReadAt: Any + fmt::Debug + Send + Sync {
@@ -75,7 +75,7 @@ pub trait ReadAt: Any + fmt::Debug + Send + Sync {
     /// [`Error::Io`](crate::error::Error::Io) or [`Error::Read`](crate::error::Error::Read);
     /// [`Error::ShortRead`](crate::error::Error::ShortRead) if the source ends before;
     /// [`Error::FileChanged`](crate::error::Error::FileChanged);
-    /// [`Error::Stopped`](crate::error::Error::Stopped) once `cancel` is cancelled.
+    /// [`Error::Interrupted`](crate::error::Error::Interrupted) once `cancel` is cancelled.
     fn read_exact_at(&self, offset: u64, out: &mut [u8], cancel: &CancelToken) -> Result<()>;
 
     /// Fills many ranges, sorted by offset. They may overlap in the source. The default reads them

@@ -50,7 +50,7 @@ fn write_and_rename(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) ->
 /// let path = directory.path().join("notes.txt");
 /// write_file(&path, |file| file.write_all(b"whole or not at all"))?;
 /// assert_eq!(std::fs::read(&path).unwrap(), b"whole or not at all");
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors

@@ -58,7 +58,7 @@ pub struct ResumableWrite<'a> {
 /// };
 /// save_resumable(&path, &[(String::new(), squares)], Format::Npy, how)?;
 /// assert_eq!(on_disk, [128 + 32]);
-/// # Ok::<(), tensorferry_core::Error>(())
+/// # Ok::<(), tensorferry_io::Error>(())
 /// ```
 ///
 /// # Errors
@@ -75,7 +75,7 @@ pub fn save_resumable(
     let Some((header, arrays)) = format.file_format().header_and_arrays(arrays, how.metadata)?
     else {
         let what = format!("writing a {format} file of {} arrays cannot be resumed", arrays.len());
-        return Err(Error::Argument { stage: "save", what });
+        return Err(Error::argument("save", what));
     };
     let target = target(path)?;
     let (part, mut file) = partial(&target).map_err(io("resume", path))?;

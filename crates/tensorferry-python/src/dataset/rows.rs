@@ -8,7 +8,8 @@ use crate::interop::nested::Input;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
-use tensorferry::{Array, Casting, DType, RowReader, ViewMut};
+use tensorferry::error::IoError;
+use tensorferry::{Array, Casting, DType, Error, RowReader, ViewMut};
 
 /// Reads rows by a Python function, called with an increasing list of row numbers.
 struct Called {
@@ -19,8 +20,8 @@ struct Called {
 }
 
 impl RowReader for Called {
-    fn read_rows(&self, rows: &[u64], out: &mut [u8]) -> tensorferry::Result<()> {
-        self.read.call_with(rows.to_vec(), |read| {
+    fn read_rows(&self, rows: &[u64], out: &mut [u8]) -> Result<(), IoError> {
+        let read = self.read.call_with(rows.to_vec(), |read| {
             let py = read.py();
             let shape: Vec<usize> =
                 std::iter::once(rows.len()).chain(self.dims.iter().copied()).collect();
@@ -37,6 +38,11 @@ impl RowReader for Called {
             }
             let mut out = ViewMut::from_bytes(self.dtype, out, &shape).or_raise(py)?;
             py.detach(|| tensorferry::convert_into(&view, &mut out, Casting::Checked)).or_raise(py)
+        });
+        read.map_err(|error| match error {
+            Error::Interrupted => IoError::Interrupted,
+            Error::Function { source } => IoError::Function { source },
+            other => IoError::Function { source: other.into() },
         })
     }
 }

@@ -6,7 +6,7 @@ use crate::interop::source::Sharing;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};
-use tensorferry::{Casting, DType, Error, Tensor};
+use tensorferry::{Casting, DType, Tensor};
 
 /// A value as an immutable tensor. Casting is checked.
 pub(crate) fn tensor(value: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tensor> {
@@ -30,7 +30,7 @@ pub(crate) fn truth(value: &Bound<'_, PyAny>, stage: &'static str) -> PyResult<b
         );
         return Err(raise(value.py(), "argument", message));
     }
-    let view = tensor.view::<bool>().map_err(|error: Error| to_py(value.py(), &error))?;
+    let view = tensor.view::<bool>().map_err(|error| to_py(value.py(), &error.into()))?;
     Ok(view.get(&[]).unwrap_or(false))
 }
 

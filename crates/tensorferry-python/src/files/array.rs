@@ -4,6 +4,7 @@ use crate::errors::OrRaise;
 use crate::runtime::wait::interruptible;
 use crate::tensor::object::PyTensor;
 use pyo3::prelude::*;
+use tensorferry::error::IoError;
 use tensorferry::{Array, ByteOrder, Casting, DType, Tensor};
 
 /// Larger reads run in another thread, so that Ctrl-C interrupts them.
@@ -55,7 +56,7 @@ impl PyArray {
         &self,
         py: Python<'_>,
         bytes: usize,
-        read: impl Fn(&Array) -> tensorferry::Result<Tensor> + Send + Sync,
+        read: impl Fn(&Array) -> Result<Tensor, IoError> + Send + Sync,
     ) -> PyResult<Tensor> {
         if bytes <= AT_ONCE {
             return py.detach(|| read(&self.inner)).or_raise(py);

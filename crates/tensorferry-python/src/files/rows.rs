@@ -6,6 +6,7 @@ use crate::interop::index;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PySlice, PyTuple};
+use tensorferry::error::CoreError;
 use tensorferry::{Index, Tensor};
 
 /// A parsed index.
@@ -35,7 +36,7 @@ impl<'py> Rows<'py> {
             .filter(|part| !part.is_none() && !part.is_instance_of::<PyEllipsis>())
             .count();
         if consumed > shape.len() {
-            return Err(tensorferry::Error::TooManyIndices { ndim: shape.len(), given: consumed })
+            return Err(CoreError::TooManyIndices { ndim: shape.len(), given: consumed })
                 .or_raise(py);
         }
         // A leading new dimension or ellipsis indexes all rows.
@@ -61,7 +62,7 @@ impl<'py> Rows<'py> {
         let row = array.inner.nbytes().checked_div(array.inner.len()).unwrap_or(0);
         let rows = match &self.which {
             Which::One(at) => {
-                array.run(py, row, |array| array.slice(*at, 1)?.index(&[Index::At(0)]))
+                array.run(py, row, |array| Ok(array.slice(*at, 1)?.index(&[Index::At(0)])?))
             }
             Which::Run { len, .. } if scalar && *len == 1 => array.read(py, None),
             Which::Run { start, len } => {
@@ -133,6 +134,6 @@ fn position(py: Python<'_>, at: isize, len: usize) -> PyResult<usize> {
     let position = if at < 0 { at + len.cast_signed() } else { at };
     match usize::try_from(position) {
         Ok(position) if position < len => Ok(position),
-        _ => Err(tensorferry::Error::IndexOutOfRange { index: at, axis: 0, len }).or_raise(py),
+        _ => Err(CoreError::IndexOutOfRange { index: at, axis: 0, len }).or_raise(py),
     }
 }

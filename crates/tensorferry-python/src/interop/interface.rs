@@ -7,7 +7,8 @@ use crate::errors::OrRaise;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMemoryView, PyTuple};
-use tensorferry::{Error, Layout};
+use tensorferry::Layout;
+use tensorferry::error::CoreError;
 
 /// Refuses an interface whose elements reach outside its buffer. NumPy refuses malformed ones.
 pub(crate) fn check(value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -33,15 +34,13 @@ pub(crate) fn check(value: &Bound<'_, PyAny>) -> PyResult<()> {
     let (start, end) =
         (i128::from(offset) + span.start as i128, i128::from(offset) + span.end as i128);
     if start < 0 || end > len as i128 {
-        return Err(Error::OutOfBounds { start, end, len }).or_raise(py);
+        return Err(CoreError::OutOfBounds { start, end, len }).or_raise(py);
     }
     Ok(())
 }
 
 /// The layout and offset of an interface; `None` if it has none.
-fn described(
-    interface: &Bound<'_, PyDict>,
-) -> PyResult<Option<(tensorferry::Result<Layout>, i64)>> {
+fn described(interface: &Bound<'_, PyDict>) -> PyResult<Option<(Result<Layout, CoreError>, i64)>> {
     let py = interface.py();
     let given =
         |name: &str| interface.get_item(name).map(|item| item.filter(|item| !item.is_none()));

@@ -17,7 +17,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use tensorferry::{ALIGNMENT, Buffer, ByteOrder, Casting, DType, Error, Tensor, View};
+use tensorferry::error::CoreError;
+use tensorferry::{ALIGNMENT, Buffer, ByteOrder, Casting, DType, Tensor, View};
 
 /// The GIL is released for work on more bytes than this.
 pub(crate) const GIL_BYTES: usize = 64 << 10;
@@ -153,7 +154,9 @@ impl<'py> Source<'py> {
         if sharing.copy != Some(true) {
             match (self.obstacle(dtype, named, sharing), sharing.copy) {
                 (None, _) => return self.share().or_raise(py),
-                (Some(why), Some(false)) => return Err(Error::NotShareable { why }).or_raise(py),
+                (Some(why), Some(false)) => {
+                    return Err(CoreError::NotShareable { why }).or_raise(py);
+                }
                 (Some(_), _) => {}
             }
         }
@@ -200,11 +203,11 @@ impl<'py> Source<'py> {
     ///
     /// The caller reads the tensor of an array that may change only while its user could read the
     /// array.
-    pub(crate) fn shared(&self) -> tensorferry::Result<(Tensor, bool)> {
+    pub(crate) fn shared(&self) -> Result<(Tensor, bool), CoreError> {
         Ok((self.share()?, self.is_frozen()))
     }
 
-    fn share(&self) -> tensorferry::Result<Tensor> {
+    fn share(&self) -> Result<Tensor, CoreError> {
         match self {
             Self::Tensor { tensor, .. } => Ok(tensor.clone()),
             Self::Array(array, parts, held) => {

@@ -52,5 +52,5 @@ pub(crate) fn raised_in_function(py: Python<'_>, raised: PyErr) -> Error {
         return failed(Raised::new(raised));
     }
     RAISED.set(Some(exception::raised(raised)));
-    Error::Stopped
+    Error::Interrupted
 }

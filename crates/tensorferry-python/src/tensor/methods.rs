@@ -207,7 +207,7 @@ impl PyTensor {
         if copy == Some(false) && !shareable {
             let why = "its elements are byte-swapped or not whole strides apart. Allow a copy \
                 with copy=None.";
-            return Err(tensorferry::Error::NotShareable { why }).or_raise(py);
+            return Err(tensorferry::error::CoreError::NotShareable { why }).or_raise(py);
         }
         if max_version.is_some_and(|(major, _)| major >= 1) {
             let writes =

@@ -51,6 +51,6 @@ pub(super) fn format_of(dtype: DType) -> Option<&'static CStr> {
         DType::Float64 => c"d",
         DType::Complex64 => c"Zf",
         DType::Complex128 => c"Zd",
-        DType::BFloat16 => return None,
+        _ => return None,
     })
 }

@@ -260,8 +260,9 @@ fn little_memory_is_left_to_fewer_readers() {
         &tensorferry_core::Tensor::from_vec(vec![0_i64; 100], &[100]).unwrap().as_view(),
     )
     .unwrap();
-    let held = |mode, limit| {
-        let array = tensorferry_io::open::open(&[&path], None, mode).unwrap().array().unwrap();
+    let held = |mode: tensorferry_io::Mode, limit| {
+        let array =
+            tensorferry_io::open::open_with(&[&path], &mode.into()).unwrap().array().unwrap();
         let rows = Dataset::from_rows([array]).unwrap();
         let options = Options { threads: Some(8), memory_limit: limit, ..Options::default() };
         let Hints { direct_arrays, group_bytes, .. } = rows.hints;

@@ -5,7 +5,7 @@ use crate::testing::{assert_rebuilds, assert_resumes, counting, even, first, ran
 use crate::{BatchOptions, ShuffleOptions};
 use tensorferry_core::Tensor;
 use tensorferry_io::format::npy::save_npy;
-use tensorferry_io::open::open;
+use tensorferry_io::open::open_with;
 use tensorferry_io::storage::mode::Mode;
 
 fn shuffled(n: i64, block: u64, group: u64) -> Dataset {
@@ -92,7 +92,7 @@ fn file_and_memory(directory: &tempfile::TempDir, n: usize, mode: Mode) -> [Data
     let file = |name: &str, tensor: &Tensor| {
         let path = directory.path().join(name);
         save_npy(&path, &tensor.as_view()).unwrap();
-        open(&[path], None, mode).unwrap().array().unwrap()
+        open_with(&[path], &mode.into()).unwrap().array().unwrap()
     };
     [Dataset::from_rows([file("x", &x), file("y", &y)]).unwrap(), memory]
 }

@@ -94,11 +94,12 @@ pub(crate) fn stack(
         let shape: Vec<usize> =
             std::iter::once(elements.len()).chain(model.shape().iter().copied()).collect();
         let row = model.layout().nbytes();
-        let stacked = filled(model.dtype(), &shape, |bytes| {
-            elements.iter().enumerate().try_for_each(|(i, element)| {
+        let stacked = filled(model.dtype(), &shape, |bytes| -> Result<()> {
+            for (i, element) in elements.iter().enumerate() {
                 stop.map_or(Ok(()), CancelToken::check)?;
-                write_row(element[at].tensor()?, &mut bytes[i * row..(i + 1) * row])
-            })
+                write_row(element[at].tensor()?, &mut bytes[i * row..(i + 1) * row])?;
+            }
+            Ok(())
         })?;
         Ok(stacked.into())
     };

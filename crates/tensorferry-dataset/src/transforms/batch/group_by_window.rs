@@ -13,6 +13,7 @@ use crate::stage::{
 use crate::transforms::combine::inner::{Inner, with_seeds};
 use crate::user_fn::function::{Function, UserFn};
 use std::collections::BTreeMap;
+use tensorferry_core::Error as CoreError;
 use tensorferry_io::memory::room::{Room, collected};
 
 /// The stage in errors of `reduce`, whose index is that of a window.
@@ -60,7 +61,7 @@ impl Dataset {
     ///     sums.push(group?[0].tensor()?.view::<i64>()?.iter().sum::<i64>());
     /// }
     /// assert_eq!(sums, [0 + 2, 1 + 3, 4, 5]);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn group_by_window(
@@ -221,7 +222,7 @@ impl GroupIter {
             match self.input.attempt(&element, |element| groups.put(element, functions))? {
                 Ok(None) => {}
                 Ok(Some(full)) => return Ok(Some(Ok(full))),
-                Err(error @ Error::Allocation { .. }) => {
+                Err(error @ Error::Core(CoreError::Allocation { .. })) => {
                     // Keep the element for when there is memory again.
                     self.input.give_back(element);
                     return Ok(Some(Err(error)));
@@ -234,7 +235,7 @@ impl GroupIter {
     }
 
     fn reduced(&self, key: i64, elements: &[Element]) -> Result<Dataset> {
-        let elements = collected(elements.iter().cloned().map(Ok))?;
+        let elements = collected(elements.iter().cloned().map(Ok::<_, Error>))?;
         self.functions.reduce.call((key, Dataset::in_memory(elements, self.input_spec.clone())))
     }
 
@@ -340,9 +341,9 @@ impl ElementIter for GroupIter {
             State::List(groups?),
             State::Int(u64::from(self.ended)),
             State::Int(self.windows),
-            self.full
-                .as_ref()
-                .map_or(Ok(State::Nothing), |(key, elements)| Ok(pair(*key, kept(elements)?)))?,
+            self.full.as_ref().map_or(Ok(State::Nothing), |(key, elements)| {
+                kept(elements).map(|kept| pair(*key, kept))
+            })?,
             current,
             self.input.save()?,
         ]))

@@ -69,7 +69,7 @@ impl Dataset {
     ///     .padded_batch(2, PaddedBatchOptions::default())?
     ///     .get(0)?;
     /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3, 4, 0, 0][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -187,7 +187,7 @@ impl Padding {
         let dtype = first.dtype();
         let shape: Dims = std::iter::once(tensors.len()).chain(target.iter().copied()).collect();
         let row = target.iter().fold(dtype.size(), |bytes, dim| bytes.saturating_mul(*dim));
-        let padded = filled(dtype, &shape, |out| {
+        let padded = filled(dtype, &shape, |out| -> Result<()> {
             if tensors.iter().any(|tensor| tensor.shape() != target.as_slice()) {
                 fill(out, &self.value, stop)?;
             }
@@ -270,7 +270,10 @@ impl Stage for PaddedBatch {
         let batch = if self.even {
             stacked(&self.input, start, len, "padded_batch", cx)
         } else {
-            let element = |at| cx.stop.check().and_then(|()| self.input.stage.get(start + at, cx));
+            let element = |at| {
+                cx.stop.check()?;
+                self.input.stage.get(start + at, cx)
+            };
             collected((0..len as u64).map(element))
                 .and_then(|elements| pad(&elements, &self.paddings, &cx.stop))
         };

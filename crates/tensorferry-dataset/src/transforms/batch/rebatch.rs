@@ -37,7 +37,7 @@ impl Dataset {
     /// let batches = numbers.batch_with(4, BatchOptions::DROP_REMAINDER)?;
     /// let batches = batches.rebatch(vec![3, 1], BatchOptions::default())?;
     /// assert_eq!(batches.cardinality(), Cardinality::Finite(4));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -101,7 +101,7 @@ fn empty(spec: &[Component]) -> Result<Element> {
         })?;
         let shape: Vec<usize> =
             std::iter::once(0).chain(dims.iter().map(|dim| dim.unwrap_or(0))).collect();
-        Ok(filled(part.dtype, &shape, |_| Ok(()))?.into())
+        Ok(filled(part.dtype, &shape, |_| Ok::<_, Error>(()))?.into())
     };
     spec::tensors(spec, "rebatch")?.into_iter().map(part).collect()
 }

@@ -39,7 +39,7 @@ impl Dataset {
     ///
     /// let range = Dataset::range(0, 7, 1, DType::Int64)?;
     /// assert_eq!(range.batch(3)?.unbatch()?.cardinality(), Cardinality::Finite(7));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -304,7 +304,7 @@ impl ElementIter for UnbatchIter {
         self.current = None;
         let at = parts[1].int()?;
         if at > 0 {
-            self.pull().map_err(|Interrupted| Error::Stopped)?.unwrap_or(Ok(()))?;
+            self.pull().map_err(|Interrupted| Error::Interrupted)?.unwrap_or(Ok(()))?;
             match &mut self.current {
                 Some((_, len, now)) if at < *len => *now = at,
                 _ => {

@@ -52,7 +52,7 @@ impl Dataset {
     /// assert_eq!(windows.cardinality(), Cardinality::Finite(4));
     /// let Value::Dataset(last) = &windows.get(3)?[0] else { unreachable!() };
     /// assert_eq!(last.cardinality(), Cardinality::Finite(1));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

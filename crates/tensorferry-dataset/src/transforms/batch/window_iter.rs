@@ -83,7 +83,8 @@ impl WindowIter {
     /// Reads until the next window is complete or the input ends.
     fn fill(&mut self) -> Step<()> {
         while !self.ended && (self.skip > 0 || (self.held.len() as u64) < self.shape.reach()) {
-            value_of!(step(self.stop.check().and_then(|()| self.held.make_room(1))));
+            value_of!(step(self.stop.check()));
+            value_of!(step(self.held.make_room(1)));
             match self.input.next()? {
                 None => {
                     self.ended = true;
@@ -162,18 +163,20 @@ impl ElementIter for WindowIter {
     }
 
     fn save(&self) -> Result<State> {
-        let held = self.held.iter().map(|slot| match slot {
-            Slot::Failed(None) => Ok(State::Nothing),
-            Slot::Failed(Some(error)) => Ok(State::of_error(error)),
-            Slot::Element(element) => {
-                let tensors: Result<Vec<Tensor>> =
-                    element.iter().map(|value| value.tensor().cloned()).collect();
-                let nested = |_| Error::State {
-                    what: "windows of windows cannot be saved where the dataset has no random \
+        let held = self.held.iter().map(|slot| -> Result<State> {
+            match slot {
+                Slot::Failed(None) => Ok(State::Nothing),
+                Slot::Failed(Some(error)) => Ok(State::of_error(error)),
+                Slot::Element(element) => {
+                    let tensors: Result<Vec<Tensor>> =
+                        element.iter().map(|value| value.tensor().cloned()).collect();
+                    let nested = |_| Error::State {
+                        what: "windows of windows cannot be saved where the dataset has no random \
                         access"
-                        .into(),
-                };
-                Ok(State::Tensors(tensors.map_err(nested)?))
+                            .into(),
+                    };
+                    Ok(State::Tensors(tensors.map_err(nested)?))
+                }
             }
         });
         let held = State::List(collected(held)?);
@@ -184,12 +187,14 @@ impl ElementIter for WindowIter {
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(6)?;
-        let held = parts[4].parts()?.iter().map(|element| match element {
-            State::Nothing => Ok(Slot::Failed(None)),
-            State::List(_) => Ok(Slot::Failed(Some(element.error()?))),
-            _ => Ok(Slot::Element(
-                element.tensors_as(&self.spec)?.into_iter().map(Value::from).collect(),
-            )),
+        let held = parts[4].parts()?.iter().map(|element| -> Result<Slot> {
+            match element {
+                State::Nothing => Ok(Slot::Failed(None)),
+                State::List(_) => Ok(Slot::Failed(Some(element.error()?))),
+                _ => Ok(Slot::Element(
+                    element.tensors_as(&self.spec)?.into_iter().map(Value::from).collect(),
+                )),
+            }
         });
         self.held = collected(held)?.into();
         // Between calls, fewer elements than a full window are held.

@@ -37,7 +37,7 @@ impl Dataset {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
     /// }
     /// assert_eq!(numbers, [0, 10, 1, 11, 2, 12]);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -123,10 +123,10 @@ struct ChooseIter {
 
 impl ChooseIter {
     fn chosen(count: usize, element: &Element) -> Result<usize> {
-        let value = element
-            .first()
-            .map_or(Ok(None), |value| Ok(value.tensor()?.view::<i64>()?.iter().next()))?;
-        let value = value.unwrap_or(-1);
+        let value = match element.first() {
+            Some(value) => value.tensor()?.view::<i64>()?.iter().next().unwrap_or(-1),
+            None => -1,
+        };
         usize::try_from(value).ok().filter(|which| *which < count).ok_or_else(|| {
             let what = format!("choice_dataset names dataset {value} of {count}");
             Error::ElementMismatch { what }

@@ -26,7 +26,7 @@ impl Dataset {
     ///
     /// let range = |n| Dataset::range(0, n, 1, DType::Int64);
     /// assert_eq!(range(3)?.concatenate(&range(5)?)?.cardinality(), Cardinality::Finite(8));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

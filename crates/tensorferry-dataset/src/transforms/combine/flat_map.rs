@@ -28,7 +28,7 @@ impl Dataset {
     /// let cell = Tensor::from_vec(vec![0_i32], &[1])?;
     /// let spec = Dataset::from_tensor_slices([cell])?.spec().to_vec();
     /// assert_eq!(rows.flat_map(cells, spec).iter().count(), 4);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn flat_map(&self, function: Function<Element, Dataset>, spec: Vec<Component>) -> Self {

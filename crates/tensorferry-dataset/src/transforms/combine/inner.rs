@@ -299,7 +299,7 @@ impl Outer {
 
     fn read_again(&mut self, index: u64, before: &State) -> Result<Element> {
         self.input.restore(before)?;
-        match self.input.next().map_err(|Interrupted| Error::Stopped)?.transpose()? {
+        match self.input.next().map_err(|Interrupted| Error::Interrupted)?.transpose()? {
             Some((at, element)) if at == index => Ok(element),
             _ => Err(damaged()),
         }

@@ -61,7 +61,7 @@ impl Dataset {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
     /// }
     /// assert_eq!(numbers, [10, 11, 12, 0, 1, 2]);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

@@ -26,7 +26,7 @@ impl Dataset {
     /// let pairs = Dataset::zip(vec![range(3)?, range(5)?])?;
     /// assert_eq!(pairs.cardinality(), Cardinality::Finite(3));
     /// assert_eq!(pairs.spec().len(), 2);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

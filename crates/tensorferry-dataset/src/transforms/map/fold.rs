@@ -18,7 +18,7 @@ impl Dataset {
     ///
     /// # Errors
     /// The first error of an element or of `function`, which names the element; [`Error::Argument`]
-    /// if the dataset is infinite or `initial` holds datasets; [`Error::Stopped`] after a
+    /// if the dataset is infinite or `initial` holds datasets; [`Error::Interrupted`] after a
     /// cancellation by `stop`.
     pub fn fold(
         &self,
@@ -46,7 +46,7 @@ impl Dataset {
                 check_running(&state, &running)?;
                 Ok(state)
             });
-            match next.map_err(|Interrupted| Error::Stopped)? {
+            match next.map_err(|Interrupted| Error::Interrupted)? {
                 Some(next) => (_, state) = next?,
                 None => return Ok(state),
             }
@@ -99,6 +99,9 @@ mod tests {
             }
             Ok(state)
         });
-        assert!(matches!(counting(1 << 40).fold(element(0), &stops, &stop), Err(Error::Stopped)));
+        assert!(matches!(
+            counting(1 << 40).fold(element(0), &stops, &stop),
+            Err(Error::Interrupted)
+        ));
     }
 }

@@ -40,7 +40,7 @@ impl Dataset {
     /// });
     /// let squares = numbers.map(square, numbers.spec().to_vec());
     /// assert_eq!(squares.get(3)?[0].tensor()?.view::<i64>()?.get(&[]), Some(9));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn map(&self, function: Function<Element, Element>, spec: Vec<Component>) -> Self {

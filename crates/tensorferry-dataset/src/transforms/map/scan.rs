@@ -46,12 +46,12 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::Tensor;
-    /// use tensorferry_dataset::{Dataset, Element, Function};
+    /// use tensorferry_dataset::{Dataset, Element, Error, Function};
     ///
     /// let input = Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i64, 2, 3], &[3])?])?;
     /// let number = |element: &Element| {
     ///     let numbers = element[0].tensor()?.view::<i64>()?;
-    ///     Ok::<_, tensorferry_core::Error>(numbers.iter().sum::<i64>())
+    ///     Ok::<_, Error>(numbers.iter().sum::<i64>())
     /// };
     /// let sums = Function::sequential("sums", move |(state, element): (Element, Element)| {
     ///     let sum = number(&state)? + number(&element)?;
@@ -61,7 +61,7 @@ impl Dataset {
     /// let zero = vec![Tensor::from_vec(vec![0_i64], &[])?.into()];
     /// let last = input.scan(zero, sums, input.spec().to_vec())?.iter().last().unwrap()?;
     /// assert_eq!(number(&last)?, 6);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

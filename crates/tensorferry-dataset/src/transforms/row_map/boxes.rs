@@ -57,7 +57,7 @@ const AT_ONCE: usize = 16 << 20;
 /// Fills `out` with one value.
 ///
 /// # Errors
-/// [`tensorferry_core::Error::Stopped`].
+/// [`crate::error::Error::Interrupted`].
 pub(crate) fn fill(out: &mut [u8], value: &[u8], stop: &CancelToken) -> Result<()> {
     let at_once = AT_ONCE / value.len().max(1) * value.len().max(1);
     for part in out.chunks_mut(at_once) {

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::stage::Dataset;
 use crate::transforms::row_map::row_map::{Block, RowMap, select};
 use crate::transforms::row_map::stage::row_mapped;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{ByteOrder, Casting, DType, Dims, TensorSpec, View, ViewMut, convert_into};
 
 struct Cast {
@@ -28,13 +29,14 @@ impl Dataset {
     /// let batch = dataset.iter().next().unwrap()?;
     /// let images = batch[0].tensor()?.view::<f32>()?;
     /// assert_eq!(images.as_slice(), Some(&[0.0, 128.0, 255.0, 3.0][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] if the number of dtypes differs from that of the components, or if one
-    /// is given for a component that is a dataset; [`Error::CastNotDefined`]. A value that does not
-    /// fit is [`Error::ValuesDoNotFit`] when its element is computed.
+    /// is given for a component that is a dataset; [`tensorferry_core::Error::CastNotDefined`]. A
+    /// value that does not fit is [`tensorferry_core::Error::ValuesDoNotFit`] when its element is
+    /// computed.
     pub fn cast(&self, dtypes: &[Option<DType>], casting: Casting) -> Result<Self> {
         if dtypes.len() != self.spec().len() {
             let what = format!("{} dtypes for {} components", dtypes.len(), self.spec().len());
@@ -49,9 +51,10 @@ impl Dataset {
         {
             let (Some(spec), Some(to)) = (change.as_mut(), *dtype) else { continue };
             if !casting.is_defined(spec.dtype, to) {
-                return Err(
-                    self.misfit(at, Error::CastNotDefined { from: spec.dtype, to, casting })
-                );
+                return Err(self.misfit(
+                    at,
+                    Error::Core(CoreError::CastNotDefined { from: spec.dtype, to, casting }),
+                ));
             }
             *from = Some(spec.dtype);
             *change = (spec.dtype != to).then(|| TensorSpec::new(to, spec.shape.clone()));
@@ -85,7 +88,7 @@ impl RowMap for Cast {
         let flat = [block.rows.len() / from.size()];
         let shape = if block.indices.len() == 1 { block.shape } else { &flat };
         let rows = View::from_bytes(from, ByteOrder::Native, block.rows, shape)?;
-        convert_into(&rows, &mut ViewMut::from_bytes(to, block.out, shape)?, self.casting)
+        Ok(convert_into(&rows, &mut ViewMut::from_bytes(to, block.out, shape)?, self.casting)?)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::shuffle::prng::{Purpose, Random, Seed, mix};
 use crate::stage::Dataset;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
+use crate::transforms::row_map::row_map::{Block, Obstacle, RowMap, chosen, misfit, select};
 use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::{Dims, TensorSpec};
 
@@ -53,7 +53,7 @@ impl Dataset {
     /// let flipped = Dataset::from_tensor_slices([image])?.flip(&[1], options)?.get(0)?;
     /// let flipped = flipped[0].tensor()?.view::<u8>()?;
     /// assert_eq!(flipped.as_slice(), Some(&[3, 2, 1, 6, 5, 4][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -121,17 +121,16 @@ impl Flip {
 }
 
 /// Whether each of `ndim` dimensions is flipped.
-fn flags(axes: &[i64], ndim: usize) -> std::result::Result<Vec<bool>, String> {
+fn flags(axes: &[i64], ndim: usize) -> Result<Vec<bool>, Obstacle> {
     let mut flags = vec![false; ndim];
     for &axis in axes {
         let at = if axis < 0 { axis.saturating_add_unsigned(ndim as u64) } else { axis };
         match usize::try_from(at).ok().and_then(|at| flags.get_mut(at)) {
             Some(flag) if !*flag => *flag = true,
-            Some(_) => return Err(format!("axis {axis} is named twice")),
+            Some(_) => return Err(format!("axis {axis} is named twice").into()),
             None => {
-                return Err(format!(
-                    "it has {ndim} dimensions, none of them {axis}. Leave it out with which=."
-                ));
+                let what = format!("it has {ndim} dimensions, none of them {axis}.");
+                return Err(Obstacle::optional(what));
             }
         }
     }
@@ -233,8 +232,7 @@ impl RowMap for Flip {
     }
 
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()> {
-        let flags =
-            flags(&self.axes, block.shape.len()).map_err(|what| Error::ElementMismatch { what })?;
+        let flags = flags(&self.axes, block.shape.len()).map_err(Obstacle::mismatch)?;
         let (dims, unit) = merged(block.shape, &flags, self.itemsizes[at]);
         let random = self.random(block.epoch.0);
         for (index, row, out) in block.each() {

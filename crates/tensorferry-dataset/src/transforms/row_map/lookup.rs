@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::shuffle::prng::mix;
 use crate::stage::Dataset;
 use crate::transforms::row_map::positions::for_each;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};
+use crate::transforms::row_map::row_map::{Block, Obstacle, RowMap, chosen, select};
 use crate::transforms::row_map::stage::row_mapped;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorferry_core::{DType, Dims, Shape, Tensor, TensorSpec};
@@ -82,7 +82,7 @@ impl Dataset {
     /// let table = Tensor::from_vec(vec![10_i64, 20, 30], &[3])?;
     /// let dataset = Dataset::from_tensor_slices([codes])?.lookup(table, None)?;
     /// assert_eq!(dataset.get(0)?[0].tensor()?.view::<i64>()?.as_slice(), Some(&[30, 10][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// Without `which`, all components change. An index out of bounds, including any negative one,
@@ -121,11 +121,9 @@ impl Dataset {
             |_| Ok(true),
             |spec| {
                 if !spec.dtype.is_integer() {
-                    return Err(
-                        "row numbers have to be integers. cast it first, or leave it out with \
-                            which=."
-                            .into(),
-                    );
+                    return Err(Obstacle::optional(
+                        "row numbers have to be integers. Cast it first.",
+                    ));
                 }
                 let dims = spec.shape.dims().map(|dims| {
                     Shape::new(dims.iter().copied().chain(row.iter().copied().map(Some)))

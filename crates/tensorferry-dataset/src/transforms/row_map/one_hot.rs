@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::stage::Dataset;
 use crate::transforms::row_map::boxes::fill;
 use crate::transforms::row_map::positions::for_each;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};
+use crate::transforms::row_map::row_map::{Block, Obstacle, RowMap, chosen, select};
 use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::{Casting, DType, Dims, Shape, TensorSpec, View, ViewMut, convert_into};
 
@@ -31,14 +31,14 @@ impl Dataset {
     /// let element = dataset.get(0)?;
     /// let row = element[0].tensor()?.view::<f32>()?;
     /// assert_eq!(row.as_slice(), Some(&[0.0, 0.0, 1.0][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// Without `which`, all components change. An integer outside `0..depth` is an error when its
     /// element is computed. (`tf.one_hot` returns a vector of zeros.)
     ///
     /// # Errors
-    /// [`tensorferry_core::Error::Argument`] if a component to change does not hold integers, or if
+    /// [`crate::error::Error::Argument`] if a component to change does not hold integers, or if
     /// the length of `which` differs from the number of components.
     pub fn one_hot(&self, depth: usize, dtype: DType, which: Option<&[bool]>) -> Result<Self> {
         let changes = select(
@@ -48,11 +48,9 @@ impl Dataset {
             |_| Ok(true),
             |spec| {
                 if !spec.dtype.is_integer() {
-                    return Err(
-                        "class numbers have to be integers. cast it first, or leave it out with \
-                            which=."
-                            .into(),
-                    );
+                    return Err(Obstacle::optional(
+                        "class numbers have to be integers. Cast it first.",
+                    ));
                 }
                 let dims = spec
                     .shape

@@ -4,7 +4,7 @@ use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::stage::Dataset;
 use crate::transforms::row_map::boxes::{fill, known, place, words};
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
+use crate::transforms::row_map::row_map::{Block, Obstacle, RowMap, chosen, misfit, select};
 use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::{Casting, Dims, Shape, Tensor, TensorSpec, ViewMut, convert_into};
 use tensorferry_io::gather::rows_out::packed;
@@ -42,15 +42,15 @@ impl Dataset {
     /// let padded = Dataset::from_tensor_slices([rows])?.pad_to(&[Some(5)], options)?.get(1)?;
     /// let padded = padded[0].tensor()?.view::<u8>()?;
     /// assert_eq!(padded.as_slice(), Some(&[4, 5, 6, 9, 9][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] if the value is not a scalar, if a component to pad has another number
     /// of dimensions or a known dimension that is larger, or if the length of `which` differs from
-    /// the number of components; [`Error::ValuesDoNotFit`] or [`Error::CastNotDefined`] if a dtype
-    /// cannot represent the value. For unknown dimensions, the error comes when an element is
-    /// computed.
+    /// the number of components; [`tensorferry_core::Error::ValuesDoNotFit`] or
+    /// [`tensorferry_core::Error::CastNotDefined`] if a dtype cannot represent the value. For
+    /// unknown dimensions, the error comes when an element is computed.
     pub fn pad_to(&self, lens: &[Option<usize>], options: PadToOptions<'_>) -> Result<Self> {
         let PadToOptions { value, which } = options;
         let value = match value {
@@ -91,7 +91,7 @@ fn scalar(value: &Tensor, spec: &TensorSpec) -> Result<Vec<u8>> {
 }
 
 /// The specification of a padded component.
-fn padded(spec: &TensorSpec, lens: &[Option<usize>]) -> std::result::Result<TensorSpec, String> {
+fn padded(spec: &TensorSpec, lens: &[Option<usize>]) -> Result<TensorSpec, Obstacle> {
     let Some(dims) = spec.shape.dims() else {
         return Ok(TensorSpec::new(spec.dtype, Shape::new(lens.iter().copied())));
     };
@@ -103,24 +103,23 @@ fn padded(spec: &TensorSpec, lens: &[Option<usize>]) -> std::result::Result<Tens
 }
 
 /// Checks that known dimensions are not longer than those to pad to.
-fn fits(lens: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(), String> {
+fn fits(lens: &[Option<usize>], dims: &[Option<usize>]) -> Result<(), Obstacle> {
     if dims.len() != lens.len() {
-        return Err(format!(
-            "it has {} dimensions, the shape to pad to, {}, has {}. Leave it out with which=.",
+        return Err(Obstacle::optional(format!(
+            "it has {} dimensions, the shape to pad to, {}, has {}.",
             dims.len(),
             words(lens),
             lens.len()
-        ));
+        )));
     }
     let long = |(len, dim): (&Option<usize>, &Option<usize>)| {
         len.zip(*dim).is_some_and(|(len, dim)| dim > len)
     };
     if lens.iter().zip(dims).any(long) {
-        return Err(format!(
-            "it is larger than the shape to pad to, {}. Crop it first, with random_crop, or leave \
-            it out with which=.",
+        return Err(Obstacle::optional(format!(
+            "it is larger than the shape to pad to, {}. Crop it first, with random_crop.",
             words(lens)
-        ));
+        )));
     }
     Ok(())
 }

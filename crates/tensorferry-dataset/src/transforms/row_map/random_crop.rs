@@ -1,11 +1,11 @@
 //! `random_crop`: crops each element at a random position.
 
 use crate::checkpoint::change::Change;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::stage::{Dataset, Element};
 use crate::transforms::row_map::boxes::{cut, known, words};
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
+use crate::transforms::row_map::row_map::{Block, Obstacle, RowMap, chosen, misfit, select};
 use crate::transforms::row_map::stage::row_mapped;
 use std::ops::Range;
 use tensorferry_core::{Dims, Shape, TensorSpec};
@@ -47,7 +47,7 @@ impl Dataset {
     ///     Dataset::from_tensor_slices([image])?.random_crop(&[Some(2), Some(3)], options)?;
     /// let crop = crops.get(0)?;
     /// assert_eq!(crop[0].tensor()?.view::<u8>()?.as_slice(), Some(&[8, 9, 10, 14, 15, 16][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl RandomCrop {
 }
 
 /// The specification of a cropped component.
-fn cropped(spec: &TensorSpec, size: &[Option<usize>]) -> std::result::Result<TensorSpec, String> {
+fn cropped(spec: &TensorSpec, size: &[Option<usize>]) -> Result<TensorSpec, Obstacle> {
     let Some(dims) = spec.shape.dims() else {
         return Ok(TensorSpec::new(spec.dtype, Shape::unknown()));
     };
@@ -118,22 +118,21 @@ fn cropped(spec: &TensorSpec, size: &[Option<usize>]) -> std::result::Result<Ten
 }
 
 /// Checks that known dimensions are at least as long as the crop.
-fn fits(size: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(), String> {
+fn fits(size: &[Option<usize>], dims: &[Option<usize>]) -> Result<(), Obstacle> {
     if dims.len() < size.len() {
-        return Err(format!(
-            "it has fewer dimensions than the {} to crop. Leave it out with which=.",
+        return Err(Obstacle::optional(format!(
+            "it has fewer dimensions than the {} to crop.",
             size.len()
-        ));
+        )));
     }
     let short = |(size, dim): (&Option<usize>, &Option<usize>)| {
         size.zip(*dim).is_some_and(|(size, dim)| dim < size)
     };
     if size.iter().zip(dims).any(short) {
-        return Err(format!(
-            "it is smaller than the crop, {}. Pad it first, with pad_to, or leave it out with \
-            which=.",
+        return Err(Obstacle::optional(format!(
+            "it is smaller than the crop, {}. Pad it first, with pad_to.",
             words(size)
-        ));
+        )));
     }
     Ok(())
 }
@@ -148,7 +147,8 @@ fn together<'a>(
         let Some((first, len)) = known.next() else { continue };
         if let Some((other, its)) = known.find(|(_, its)| *its != len) {
             let parts = Box::new([(first.into(), len), (other.into(), its)]);
-            return Err(Error::UnequalLengths { stage: STAGE, axis: Some(axis), parts });
+            let error = Error::UnequalLengths { stage: STAGE, axis: Some(axis), parts };
+            return Err(error.with_hint(Hint::CropTwice));
         }
     }
     Ok(())

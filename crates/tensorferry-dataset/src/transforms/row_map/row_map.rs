@@ -6,7 +6,7 @@
 //! gathered directly into the caller's rows, and an error names the first element that fails.
 
 use crate::checkpoint::change::Change;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::shuffle::prng::Seed;
 use crate::spec::Component;
 use crate::stage::{Dataset, Element, Epoch};
@@ -107,9 +107,41 @@ pub(crate) trait RowMap: Send + Sync + 'static {
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()>;
 }
 
+/// Why a map does not accept a component.
+#[derive(Debug)]
+pub(crate) struct Obstacle {
+    what: String,
+    /// Whether the way out is to leave the component out.
+    optional: bool,
+}
+
+impl Obstacle {
+    /// An obstacle that is avoided by leaving the component out.
+    pub(crate) fn optional(what: impl Into<String>) -> Self {
+        Self { what: what.into(), optional: true }
+    }
+
+    /// The error of an element.
+    pub(crate) fn mismatch(self) -> Error {
+        self.error(|what| Error::ElementMismatch { what })
+    }
+
+    /// The error that `wrong` makes of it, with the way out.
+    fn error(self, wrong: impl FnOnce(String) -> Error) -> Error {
+        let error = wrong(self.what);
+        if self.optional { error.with_hint(Hint::LeaveOut) } else { error }
+    }
+}
+
+impl From<String> for Obstacle {
+    fn from(what: String) -> Self {
+        Self { what, optional: false }
+    }
+}
+
 /// The error for a component of a shape that the map does not accept.
-pub(crate) fn misfit(at: usize, shape: &[usize], what: String) -> Error {
-    Error::ElementMismatch { what }.about_component(at, format!(", of shape {shape:?}: "))
+pub(crate) fn misfit(at: usize, shape: &[usize], obstacle: Obstacle) -> Error {
+    obstacle.mismatch().about_component(at, format!(", of shape {shape:?}: "))
 }
 
 /// The output specification of each component, or `None` if it does not change. `which` selects the
@@ -123,7 +155,7 @@ pub(crate) fn select(
     stage: &'static str,
     which: Option<&[bool]>,
     default: impl Fn(&TensorSpec) -> Result<bool>,
-    mut change: impl FnMut(&TensorSpec) -> std::result::Result<TensorSpec, String>,
+    mut change: impl FnMut(&TensorSpec) -> Result<TensorSpec, Obstacle>,
 ) -> Result<Vec<Option<TensorSpec>>> {
     let wrong = |what: String| Error::Argument { stage, what };
     let parts = input.spec();
@@ -146,16 +178,16 @@ pub(crate) fn select(
         changes.push(match part {
             _ if !chosen => None,
             Component::Tensor(spec) => {
-                let about =
-                    |what| input.explain(wrong(what).about_component(at, format!(" ({spec}): ")));
+                let about = |obstacle: Obstacle| {
+                    let error = obstacle.error(wrong);
+                    input.explain(error.about_component(at, format!(" ({spec}): ")))
+                };
                 Some(change(spec).map_err(about)?)
             }
             Component::Dataset(_) => {
-                let way_out = "Flatten it first: flat_map(lambda window: window.batch(n)).";
-                return Err(input.explain(
-                    wrong(format!("is a dataset, not a tensor. {way_out}"))
-                        .about_component(at, " ".into()),
-                ));
+                let error =
+                    wrong("is a dataset, not a tensor.".into()).with_hint(Hint::FlattenWindows);
+                return Err(input.explain(error.about_component(at, " ".into())));
             }
         });
     }

@@ -7,7 +7,7 @@
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::stage::Dataset;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};
+use crate::transforms::row_map::row_map::{Block, Obstacle, RowMap, chosen, select};
 use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::{
     ByteOrder, Casting, DType, Dims, Kind, TensorSpec, View, ViewMut, convert_into,
@@ -38,7 +38,7 @@ impl Dataset {
     /// let element = dataset.get(0)?;
     /// let row = element[0].tensor()?.view::<f32>()?;
     /// assert_eq!(row.as_slice(), Some(&[-0.5, -0.25][..]));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors
@@ -55,9 +55,9 @@ impl Dataset {
             which,
             |_| Ok(true),
             |spec| match spec.dtype.kind() {
-                Kind::Complex => Err("a complex number has no float32 equivalent. Leave the \
-                    component out with which=."
-                    .into()),
+                Kind::Complex => {
+                    Err(Obstacle::optional("a complex number has no float32 equivalent."))
+                }
                 _ => Ok(TensorSpec::new(DType::Float32, spec.shape.clone())),
             },
         )?;
@@ -173,8 +173,8 @@ mod tests {
         let error = input.scale(1.0, 0.0, None).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "scale: component 0 (complex64[]): a complex number has no float32 equivalent. Leave \
-            the component out with which=."
+            "scale: component 0 (complex64[]): a complex number has no float32 equivalent. To \
+            leave a component out, pass which of them to change."
         );
         assert!(input.scale(1e39, 0.0, Some(&[false, true])).is_err());
         let chosen = input.scale(2.0, 0.5, Some(&[false, true])).unwrap();

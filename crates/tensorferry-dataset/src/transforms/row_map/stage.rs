@@ -14,6 +14,7 @@ use crate::stage::{
 };
 use crate::transforms::row_map::row_map::{Block, RowMap};
 use std::sync::Arc;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{Dims, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled, packed};
@@ -167,7 +168,8 @@ impl<M: RowMap> RowMapStage<M> {
     /// The error of the first element that fails when computed alone. Sequential functions are not
     /// called again: then returns `error`.
     fn first_error(&self, indices: &[u64], error: Error, cx: &Context) -> Error {
-        if matches!(error, Error::Stopped | Error::Allocation { .. }) || self.input.hints.sequential
+        if matches!(error, Error::Interrupted | Error::Core(CoreError::Allocation { .. }))
+            || self.input.hints.sequential
         {
             return error;
         }
@@ -176,7 +178,7 @@ impl<M: RowMap> RowMapStage<M> {
 
     /// The error of the first gathered row that cannot be mapped.
     fn first_misfit(&self, scratch: &mut Scratch, error: Error, cx: &Context) -> Error {
-        if matches!(error, Error::Stopped | Error::Allocation { .. }) {
+        if matches!(error, Error::Interrupted | Error::Core(CoreError::Allocation { .. })) {
             return error;
         }
         let known = self.rows.as_deref().unwrap_or_default();
@@ -260,7 +262,7 @@ impl<M: RowMap> Stage for RowMapStage<M> {
             Some(_) => pool::take(most * row).map(Some),
             None => Ok(None),
         };
-        let parts: Result<Vec<_>> = self.inner.changes.iter().zip(rows).map(part).collect();
+        let parts: Result<Vec<_>, _> = self.inner.changes.iter().zip(rows).map(part).collect();
         let mut scratch = Scratch { parts: parts?, indices: Vec::with_capacity(most) };
         let mut rest = requests;
         while let Some(first) = rest.first().map(|request| request.slot) {
@@ -480,7 +482,7 @@ mod tests {
             (0..100).map(|slot| RowRequest { index: slot as u64, slot }).collect();
         assert!(matches!(
             map.stage.gather(crate::stage::Columns::All, &mut requests, &mut out, &cx),
-            Err(Error::Stopped)
+            Err(Error::Interrupted)
         ));
     }
 }

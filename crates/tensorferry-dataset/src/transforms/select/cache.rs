@@ -49,7 +49,7 @@ impl Dataset {
     ///
     /// let once = Dataset::range(0, 3, 1, DType::Int64)?.cache().repeat(Some(2));
     /// assert_eq!(once.iter().count(), 6);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn cache(&self) -> Self {
@@ -176,7 +176,8 @@ impl ElementIter for CacheIter {
     fn next(&mut self) -> Step {
         // Reserve memory before reading, so that no element is lost.
         if let Pass::Input(_, Some(seen)) = &mut self.pass {
-            value_of!(step(self.cx.stop.check().and_then(|()| seen.make_room(1))));
+            value_of!(step(self.cx.stop.check()));
+            value_of!(step(seen.make_room(1)));
         }
         let element = match &mut self.pass {
             Pass::Kept(all) => {
@@ -225,7 +226,7 @@ impl ElementIter for CacheIter {
             (Pass::Input(..), State::Nothing) => {
                 while self.position < position {
                     self.cx.stop.check()?;
-                    let next = self.next().map_err(|Interrupted| Error::Stopped)?;
+                    let next = self.next().map_err(|Interrupted| Error::Interrupted)?;
                     let Some(element) = next else {
                         let what = format!(
                             "the cached dataset has {} elements, not {position}",

@@ -29,7 +29,7 @@ impl Dataset {
     /// let element = numbered.components(&[1, 0])?.get(1)?;
     /// assert_eq!(element[0].tensor()?.view::<i32>()?.get(&[]), Some(8));
     /// assert_eq!(element[1].tensor()?.view::<i64>()?.get(&[]), Some(1));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

@@ -28,7 +28,7 @@ impl Dataset {
     /// let element = Dataset::range(7, 9, 1, DType::Int32)?.enumerate(100).get(1)?;
     /// assert_eq!(element[0].tensor()?.view::<i64>()?.get(&[]), Some(101));
     /// assert_eq!(element[1].tensor()?.view::<i32>()?.get(&[]), Some(8));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn enumerate(&self, start: i64) -> Self {
@@ -46,7 +46,7 @@ fn number(start: i64, index: u64) -> Result<i64> {
 }
 
 fn scalar(value: i64) -> Result<Value> {
-    let fill = |out: &mut [u8]| {
+    let fill = |out: &mut [u8]| -> Result<()> {
         out.copy_from_slice(&value.to_ne_bytes());
         Ok(())
     };

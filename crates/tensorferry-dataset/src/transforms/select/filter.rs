@@ -29,7 +29,7 @@ impl Dataset {
     ///     Ok(element[0].tensor()?.view::<i32>()?.get(&[]).is_some_and(|value| value > 0))
     /// });
     /// assert_eq!(numbers.filter(positive).iter().count(), 2);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn filter(&self, predicate: Function<Element, bool>) -> Self {
@@ -161,7 +161,7 @@ mod tests {
             }));
         let mut stream =
             crate::testing::Pass(dataset.element_iter(&Context::new(Epoch(0), stop)).unwrap());
-        assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
+        assert!(matches!(stream.next(), Some(Err(Error::Interrupted))));
     }
 
     #[test]

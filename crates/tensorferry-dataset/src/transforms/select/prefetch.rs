@@ -22,7 +22,7 @@ impl Dataset {
     ///
     /// let dataset = Dataset::range(0, 100, 1, DType::Int64)?.batch(8)?.prefetch(Some(4));
     /// assert_eq!(dataset.read_ahead(), Some(ReadAhead::Elements(4)));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn prefetch(&self, buffer_size: Option<usize>) -> Self {

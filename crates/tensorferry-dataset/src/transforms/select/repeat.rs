@@ -32,7 +32,7 @@ impl Dataset {
     /// let range = Dataset::range(0, 3, 1, DType::Int64)?;
     /// assert_eq!(range.repeat(Some(2)).cardinality(), Cardinality::Finite(6));
     /// assert_eq!(range.repeat(None).cardinality(), Cardinality::Infinite);
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn repeat(&self, count: Option<u64>) -> Self {

@@ -27,7 +27,7 @@ impl Dataset {
     ///
     /// let mine = Dataset::range(0, 10, 1, DType::Int64)?.shard(3, 1)?; // 1, 4, 7
     /// assert_eq!(mine.cardinality(), Cardinality::Finite(3));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
     /// # Errors

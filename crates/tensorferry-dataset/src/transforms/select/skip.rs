@@ -26,7 +26,7 @@ impl Dataset {
     /// let tail = Dataset::range(0, 10, 1, DType::Int64)?.skip(Some(7));
     /// assert_eq!(tail.cardinality(), Cardinality::Finite(3));
     /// assert_eq!(tail.get(0)?[0].tensor()?.view::<i64>()?.get(&[]), Some(7));
-    /// # Ok::<(), tensorferry_core::Error>(())
+    /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     #[must_use]
     pub fn skip(&self, count: Option<u64>) -> Self {

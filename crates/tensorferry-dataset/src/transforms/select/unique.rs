@@ -8,6 +8,7 @@ use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step, value_of};
 use std::collections::HashSet;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{DType, Tensor, TensorSpec};
 use tensorferry_io::gather::rows_out::packed;
 use tensorferry_io::memory::room::{Room, collected, copied};
@@ -85,7 +86,7 @@ impl UniqueIter {
         let bytes = tensor
             .as_view()
             .as_bytes()
-            .ok_or(Error::NotViewable { why: "the elements are not packed" })?;
+            .ok_or(Error::Core(CoreError::NotViewable { why: "the elements are not packed" }))?;
         if self.row.is_some() {
             return Ok(copied(bytes)?.into());
         }
@@ -127,13 +128,10 @@ impl ElementIter for UniqueIter {
     fn next(&mut self) -> Step {
         loop {
             let (index, element) = value_of!(self.input.next());
-            let seen = self
-                .seen
-                .make_room(1)
-                .and_then(|()| self.key(&element))
-                .map(|key| self.seen.insert(key));
+            let room = self.seen.make_room(1).map_err(Error::from);
+            let seen = room.and_then(|()| self.key(&element)).map(|key| self.seen.insert(key));
             match seen {
-                Err(error @ Error::Allocation { .. }) => {
+                Err(error @ Error::Core(CoreError::Allocation { .. })) => {
                     // Keep the element for when there is memory again.
                     self.input.give_back(element);
                     return Ok(Some(Err(error)));
@@ -148,20 +146,22 @@ impl ElementIter for UniqueIter {
     /// Saves the values in sorted order, so that equal states have equal bytes. Values of one shape
     /// are rows of one tensor.
     fn save(&self) -> Result<State> {
-        let mut seen: Vec<&[u8]> = collected(self.seen.iter().map(|key| Ok(key.as_ref())))?;
+        let mut seen: Vec<&[u8]> =
+            collected(self.seen.iter().map(|key| Ok::<_, Error>(key.as_ref())))?;
         seen.sort_unstable();
-        let seen: Result<Vec<Tensor>> = match self.row {
+        let seen = match self.row {
             Some(row) => {
                 let mut all = Vec::new();
                 all.make_room(seen.len().saturating_mul(row))?;
                 seen.iter().for_each(|key| all.extend_from_slice(key));
-                Tensor::from_vec(all, &[seen.len(), row]).map(|rows| vec![rows])
+                vec![Tensor::from_vec(all, &[seen.len(), row])?]
             }
             None => {
-                collected(seen.into_iter().map(|key| Tensor::from_vec(copied(key)?, &[key.len()])))
+                let tensor = |key: &[u8]| Tensor::from_vec(copied(key)?, &[key.len()]);
+                collected(seen.into_iter().map(tensor))?
             }
         };
-        Ok(State::List(vec![State::Tensors(seen?), self.input.save()?]))
+        Ok(State::List(vec![State::Tensors(seen), self.input.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {

@@ -3,6 +3,7 @@ use crate::open::open_npy;
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::Tensor;
 use tensorferry_core::{Buffer, DType, Index, Kind, Layout};
 
@@ -62,6 +63,7 @@ fn expected(dtype: DType, i: usize) -> (f64, f64) {
         Kind::Signed => (n - 5.0, 0.0),
         Kind::Float => ((n - 5.0) / 2.0, 0.0),
         Kind::Complex => ((n - 5.0) / 2.0, n),
+        other => panic!("no golden array is {other:?}"),
     }
 }
 
@@ -230,7 +232,7 @@ fn a_failed_save_keeps_the_old_file_and_leaves_nothing_behind() {
     let path = file(&directory, b"old");
     let failed = atomic_write(&path, |file| {
         file.write_all(b"half of the new").unwrap();
-        Err(Error::Allocation { bytes: 1 })
+        Err(Error::Core(CoreError::Allocation { bytes: 1 }))
     });
     assert!(failed.is_err());
     let tensor = Tensor::from_vec(vec![half::bf16::ONE], &[1]).unwrap();

@@ -20,9 +20,10 @@ pub(crate) struct Archive {
 /// other known kinds are rejected.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the file is not a zip archive, if arrays are encrypted or compressed by
-/// another method than deflate, if two members have the same name, if a header contradicts the
-/// directory, or if there are members but no array; [`Error::WrongLength`] if it is truncated.
+/// [`tensorferry_core::Error::Malformed`] if the file is not a zip archive, if arrays are encrypted
+/// or compressed by another method than deflate, if two members have the same name, if a header
+/// contradicts the directory, or if there are members but no array;
+/// [`tensorferry_core::Error::WrongLength`] if it is truncated.
 pub(crate) fn members(source: &Arc<dyn ReadAt>, said: bool) -> Result<Archive> {
     directory(source, said).map_err(|error| error.in_file(source.name()))
 }

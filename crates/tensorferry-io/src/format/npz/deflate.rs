@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use tensorferry_core::Error as CoreError;
 
 /// Bytes per block.
 const BLOCK: usize = 256 << 10;
@@ -77,7 +78,7 @@ fn room(buffer: &mut Vec<u8>, bytes: usize) -> io::Result<()> {
 /// Converts the error of compressing a block or allocating it.
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
     move |error| match error.kind() {
-        io::ErrorKind::OutOfMemory => Error::Allocation { bytes: WINDOW + BLOCK },
+        io::ErrorKind::OutOfMemory => Error::Core(CoreError::Allocation { bytes: WINDOW + BLOCK }),
         _ => io("compress for", path)(error),
     }
 }
@@ -111,8 +112,10 @@ impl Block {
 
 /// Calls `each` with the blocks of a member, in order.
 fn cut(array: &Array, mut each: impl FnMut(Block) -> Result<()>) -> Result<()> {
-    let buffer =
-        || with_room(WINDOW + BLOCK).map_err(|_| Error::Allocation { bytes: WINDOW + BLOCK });
+    let buffer = || {
+        with_room(WINDOW + BLOCK)
+            .map_err(|_| Error::Core(CoreError::Allocation { bytes: WINDOW + BLOCK }))
+    };
     let mut block = Block { bytes: buffer()?, before: 0, last: false };
     npy::write(array, |mut bytes| {
         while !bytes.is_empty() {
@@ -191,20 +194,20 @@ fn on_threads<W: Write + Send>(
         let give = |block: Block| {
             let (send, receive) = sync_channel(1);
             if order.send(receive).is_err() {
-                return Err(Error::Stopped); // the writer failed, and reports why
+                return Err(Error::Interrupted); // the writer failed, and reports why
             }
             if workers == 0 {
                 let _given = send.send(block.deflate());
                 return Ok(());
             }
-            jobs.send((block, send)).map_err(|_| Error::Stopped)
+            jobs.send((block, send)).map_err(|_| Error::Interrupted)
         };
         let read = arrays.iter().try_for_each(|(_, array)| cut(array, give));
         drop((jobs, order));
         match writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
             Ok(true) => read.map(|()| true),
             // The writer did not receive all blocks.
-            Ok(false) => Err(read.err().unwrap_or(Error::Stopped)),
+            Ok(false) => Err(read.err().unwrap_or(Error::Interrupted)),
             Err(error) => Err(error),
         }
     })
@@ -283,7 +286,7 @@ fn wrong(error: rawzip::Error, path: &Path) -> Error {
     match error.into_kind() {
         ErrorKind::IO(error) => io("write", path)(error),
         // Such as a name that is too long.
-        other => Error::Argument { stage: "save", what: format!("{}: {other}", path.display()) },
+        other => Error::argument("save", format!("{}: {other}", path.display())),
     }
 }
 
@@ -379,7 +382,7 @@ mod tests {
                 threads,
             )
             .unwrap_err();
-            assert!(matches!(error, Error::Stopped));
+            assert!(matches!(error, Error::Interrupted));
             let narrow = numbers
                 .cast(tensorferry_core::DType::Int8, tensorferry_core::Casting::Checked)
                 .unwrap();

@@ -86,7 +86,7 @@ impl Inflating {
         for request in requests {
             cancel.check()?;
             if request.index >= self.rows {
-                return Err(no_row(request.index, self.rows));
+                return Err(no_row(request.index, self.rows).into());
             }
             let at = request.index / self.block as u64;
             let start = usize::try_from(request.index % self.block as u64).unwrap_or(0) * self.row;

@@ -13,6 +13,7 @@ use libdeflater::{DecompressionError, Decompressor};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::Tensor;
 use tensorferry_core::npy_header::Header;
 
@@ -71,11 +72,11 @@ impl ZipMember {
         let header = npy::read_header(stream, |error| self.damaged(&error))
             .map_err(|error| error.in_file(&self.path()))?;
         if header.file_len() > self.entry.size {
-            let wrong = Error::WrongLength {
+            let wrong = Error::Core(CoreError::WrongLength {
                 format: "npy",
                 expected: header.file_len(),
                 actual: self.entry.size,
-            };
+            });
             return Err(wrong.in_file(&self.path()));
         }
         Ok(header)
@@ -88,8 +89,9 @@ impl ZipMember {
     /// Inflates the array.
     ///
     /// # Errors
-    /// Errors of its header; [`Error::Malformed`] if it does not inflate, [`Error::WrongLength`] if
-    /// its inflated size is wrong; [`Error::Checksum`]; [`Error::Allocation`].
+    /// Errors of its header; [`tensorferry_core::Error::Malformed`] if it does not inflate,
+    /// [`tensorferry_core::Error::WrongLength`] if its inflated size is wrong; [`Error::Checksum`];
+    /// [`tensorferry_core::Error::Allocation`].
     pub(crate) fn inflate(&self) -> Result<Tensor> {
         if self.is_deflated() && self.entry.stored <= MOST_AT_ONCE {
             self.inflate_at_once()
@@ -124,7 +126,13 @@ impl ZipMember {
         }
         let header = self.header(&mut &*buffer.as_mut_slice())?;
         self.compare(crc32fast::hash(buffer.as_mut_slice()))?;
-        Tensor::new(header.dtype, header.order, header.layout, buffer.freeze(), header.data_offset)
+        Ok(Tensor::new(
+            header.dtype,
+            header.order,
+            header.layout,
+            buffer.freeze(),
+            header.data_offset,
+        )?)
     }
 
     fn inflate_stream(&self) -> Result<Tensor> {
@@ -138,7 +146,7 @@ impl ZipMember {
             return Err(self.another_size(stream.read));
         }
         self.finish(stream, &CancelToken::default())?;
-        Tensor::new(header.dtype, header.order, header.layout, buffer.freeze(), 0)
+        Ok(Tensor::new(header.dtype, header.order, header.layout, buffer.freeze(), 0)?)
     }
 
     /// Whether the member is compressed.
@@ -164,7 +172,7 @@ impl ZipMember {
     /// Reads the whole member and checks the checksum, for any dtype.
     ///
     /// # Errors
-    /// As [`ZipMember::inflate`], and [`Error::Stopped`].
+    /// As [`ZipMember::inflate`], and [`Error::Interrupted`].
     pub(crate) fn verify(&self, cancel: &CancelToken) -> Result<()> {
         let mut stream = self.stream();
         let header = self.header(&mut stream);
@@ -225,13 +233,13 @@ impl ZipMember {
     }
 
     fn another_size(&self, actual: u64) -> Error {
-        Error::WrongLength { format: FORMAT, expected: self.entry.size, actual }
+        Error::Core(CoreError::WrongLength { format: FORMAT, expected: self.entry.size, actual })
             .in_file(&self.path())
     }
 }
 
 fn in_memory(bytes: u64) -> Result<usize> {
-    usize::try_from(bytes).map_err(|_| Error::Allocation { bytes: usize::MAX })
+    usize::try_from(bytes).map_err(|_| Error::Core(CoreError::Allocation { bytes: usize::MAX }))
 }
 
 /// The elements of a member, in order.
@@ -285,7 +293,7 @@ mod tests {
     use crate::storage::local;
 
     /// The contents of a member, or the code of the error.
-    fn outcome(read: Result<Tensor>) -> std::result::Result<Vec<u8>, &'static str> {
+    fn outcome(read: Result<Tensor>) -> Result<Vec<u8>, &'static str> {
         let tensor = read.map_err(|error| error.code())?;
         let mut bytes = vec![0; tensor.layout().nbytes()];
         crate::gather::rows_out::copy_view(&tensor.as_view(), &mut bytes).unwrap();

@@ -171,7 +171,7 @@ impl Parts {
             bytes, and {limit} of memory may be taken. Allow more, or store it uncompressed or \
             row-major."
         );
-        Err(Error::Argument { stage: "open", what }.in_file(first.file()))
+        Err(Error::argument("open", what).in_file(first.file()))
     }
 
     /// An array of members that are inflated when rows are read. `None` if a member does not
@@ -224,7 +224,7 @@ fn write(
     }
     let wrong = |error: ZipError| match error {
         ZipError::Io(error) => io("write", path)(error),
-        other => Error::Argument { stage: "save", what: format!("{}: {other}", path.display()) },
+        other => Error::argument("save", format!("{}: {other}", path.display())),
     };
     let mut archive = ZipWriter::new(Once::new(file));
     let method = if compress { CompressionMethod::Deflated } else { CompressionMethod::Stored };

@@ -7,6 +7,7 @@ use flate2::read::DeflateDecoder;
 use std::collections::HashSet;
 use std::io::BufReader;
 use std::sync::Arc;
+use tensorferry_core::Error as CoreError;
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
@@ -46,14 +47,15 @@ pub(crate) enum Method {
 }
 
 pub(crate) fn malformed(offset: u64, what: impl Into<String>) -> Error {
-    Error::Malformed { format: FORMAT, offset, what: what.into() }
+    Error::Core(CoreError::Malformed { format: FORMAT, offset, what: what.into() })
 }
 
 /// All files in an archive, in directory order. Skips folders.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the file is not a zip archive, two members have one name, or a header
-/// contradicts the directory; [`Error::WrongLength`] if it is truncated.
+/// [`tensorferry_core::Error::Malformed`] if the file is not a zip archive, two members have one
+/// name, or a header contradicts the directory; [`tensorferry_core::Error::WrongLength`] if it is
+/// truncated.
 pub(crate) fn entries(file: &Arc<dyn ReadAt>) -> Result<Vec<Entry>> {
     let wrong = |error: ZipError| match error {
         ZipError::Io(error) => read_error(error, |error| {
@@ -109,7 +111,11 @@ impl Entry {
         let Self { name, start, stored, size, method, .. } = self;
         let end = start.saturating_add(*stored);
         if end > file.len() {
-            return Err(Error::WrongLength { format: FORMAT, expected: end, actual: file.len() });
+            return Err(Error::Core(CoreError::WrongLength {
+                format: FORMAT,
+                expected: end,
+                actual: file.len(),
+            }));
         }
         if *method == Method::Stored && stored != size {
             return Err(malformed(

@@ -6,6 +6,7 @@ use crate::convert::convert;
 use crate::error::{Error, Result};
 use crate::format::tfrecord::index::frame;
 use crate::format::tfrecord::wire::{List, SHAPES, reserve, varint};
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{Casting, DType, Kind, Tensor};
 
 /// Rows to encode as Examples.
@@ -24,10 +25,10 @@ struct Column<'a> {
 impl<'a> Examples<'a> {
     /// # Errors
     /// [`Error::Argument`] if the numbers of rows differ, or an array has no dimension;
-    /// [`Error::UnsupportedDType`] for float64, which Examples would round, and for complex
-    /// numbers.
+    /// [`tensorferry_core::Error::UnsupportedDType`] for float64, which Examples would round, and
+    /// for complex numbers.
     pub(crate) fn new(arrays: &[(&'a str, &'a Array)]) -> Result<Self> {
-        let wrong = |what: String| Error::Argument { stage: "save", what };
+        let wrong = |what: String| Error::argument("save", what);
         let mut columns = Vec::with_capacity(arrays.len());
         for &(name, array) in arrays {
             if name.is_empty() {
@@ -130,7 +131,7 @@ fn list(array: &Array) -> Result<List> {
                 "{dtype} (tf.train.Example holds float32, int64 and bytes; convert to float32 \
                 first)"
             );
-            Err(Error::UnsupportedDType { place: "tf.train.Example", descr })
+            Err(Error::Core(CoreError::UnsupportedDType { place: "tf.train.Example", descr }))
         }
     }
 }

@@ -7,6 +7,7 @@
 use crate::error::Error;
 use crate::format::tfrecord::wire::{Field, List, Message, SHAPES, Wrong, wrong};
 use crate::gather::byte_order::swap;
+use tensorferry_core::Error as CoreError;
 use tensorferry_core::{Shape, TensorSpec};
 
 /// A feature that is an array: it has the same number of values in every record.
@@ -252,7 +253,7 @@ impl First {
             0,
             format!(
                 "feature {name:?} is in this record and not in the first, and would be left out. \
-                Choose features that all records have, with features="
+                Choose features that all records have."
             ),
         ))
     }
@@ -263,15 +264,15 @@ impl First {
             && are_lists(lists).unwrap_or(false)
         {
             let what = "it is a tf.train.SequenceExample, and its feature_lists would be left \
-                out. Choose other features with features=";
+                out. Choose other features.";
             return Err(wrong(lists.at, what));
         }
         match besides.shapes {
             Some(shapes) if !self.shapes.is_empty() && shapes.bytes != self.shapes.as_slice() => {
                 Err(wrong(
                     shapes.at,
-                    "its features have other shapes than those of the first record. Pass their \
-                    shapes with features=",
+                    "its features have other shapes than those of the first record. Choose \
+                    the features with their shapes.",
                 ))
             }
             _ => Ok(()),
@@ -390,9 +391,9 @@ fn read_feature(
 /// The error of a record, whose bytes start at `start` of the file.
 pub(crate) fn in_record(wrong: Wrong, record: u64, start: u64) -> Error {
     let what = format!("record {record}: {}", wrong.what);
-    Error::Malformed {
+    Error::Core(CoreError::Malformed {
         format: "tf.train.Example",
         offset: start.saturating_add(wrong.at as u64),
         what,
-    }
+    })
 }

@@ -4,6 +4,7 @@ use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::storage::read_at::ReadAt;
 use std::sync::Arc;
+use tensorferry_core::Error as CoreError;
 
 pub(crate) const FORMAT: &str = "tfrecord";
 
@@ -49,7 +50,8 @@ impl Index {
     /// Reads the lengths of all records.
     ///
     /// # Errors
-    /// [`Error::Malformed`] at the first damaged or truncated record; [`Error::Stopped`].
+    /// [`tensorferry_core::Error::Malformed`] at the first damaged or truncated record;
+    /// [`Error::Interrupted`].
     pub(crate) fn build(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Self> {
         scan(file, cancel).map_err(|error| error.in_file(file.name()))
     }
@@ -139,7 +141,11 @@ fn scan(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Index> {
 }
 
 fn damaged(record: u64, at: u64, what: impl std::fmt::Display) -> Error {
-    Error::Malformed { format: FORMAT, offset: at, what: format!("record {record} {what}") }
+    Error::Core(CoreError::Malformed {
+        format: FORMAT,
+        offset: at,
+        what: format!("record {record} {what}"),
+    })
 }
 
 /// Appends a record with length and checksums.

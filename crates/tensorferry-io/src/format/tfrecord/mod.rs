@@ -153,10 +153,10 @@ fn verify(source: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<u64> {
 /// Writes each row of an array as a record of its bytes, little-endian.
 fn write(array: &Array, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     if array.shape().is_empty() {
-        return Err(Error::Argument {
-            stage: "save",
-            what: "an array without dimensions has no rows to make records of".into(),
-        });
+        return Err(Error::argument(
+            "save",
+            "an array without dimensions has no rows to make records of",
+        ));
     }
     let mut out = Vec::new();
     array.each_chunk(|rows| {

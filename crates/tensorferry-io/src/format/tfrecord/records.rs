@@ -232,9 +232,8 @@ pub(crate) fn open(
     let paths: Arc<[PathBuf]> = files.iter().map(|file| file.name().to_owned()).collect();
     let mode = if mode == Mode::Map { mode } else { records.engine.mode() };
     let first = if bytes { None } else { first_features(&records)? };
-    let wrong = |what: &str| {
-        Err(Error::Argument { stage: "open", what: format!("{}: {what}", paths[0].display()) })
-    };
+    let wrong =
+        |what: &str| Err(Error::argument("open", format!("{}: {what}", paths[0].display())));
     let Some(first) = first else {
         if !asked.is_empty() {
             return wrong("its first record is not a tf.train.Example, and has no features");
@@ -247,9 +246,8 @@ pub(crate) fn open(
     if first.is_sequence && asked.is_empty() {
         return wrong(
             "its records are tf.train.SequenceExamples, and their feature_lists would be left \
-            out. Choose of the context with features=, or \
-             parse the records with tf.io.parse_sequence_example; format=\"tfrecord_bytes\" has \
-             the bytes of records of one length.",
+            out. Parse the records with tf.io.parse_sequence_example, open the bytes of \
+             records of one length as format tfrecord_bytes, or choose features of the context.",
         );
     }
     let features =
@@ -270,7 +268,7 @@ pub(crate) fn open(
 
 /// The requested features, with the requested dtypes and shapes.
 fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Result<Vec<Feature>> {
-    let wrong = |what: String| Error::Argument { stage: "open", what };
+    let wrong = |what: String| Error::argument("open", what);
     let one = |(name, spec): &(String, Option<TensorSpec>)| {
         let found = features.iter().find(|feature| feature.name == *name).ok_or_else(|| {
             let names: Vec<&str> =
@@ -326,7 +324,7 @@ fn equal_len(records: &Records) -> Result<usize> {
                         Records are the rows of an array where they are of \
                          one length, or tf.train.Examples."
                     );
-                    return Err(Error::Argument { stage: "open", what });
+                    return Err(Error::argument("open", what));
                 }
                 Some(_) if matches!(file.index, Index::Equal { .. }) => break,
                 Some(_) => {}

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 /// The files that match a pattern, in natural order. `None` if it is not a pattern.
 ///
 /// # Errors
-/// [`tensorferry_core::Error::Io`] if a directory cannot be read, or no file matches.
+/// [`crate::error::Error::Io`] if a directory cannot be read, or no file matches.
 pub(crate) fn expand(pattern: &Path) -> Result<Option<Vec<PathBuf>>> {
     if !is_magic(pattern.as_os_str()) {
         return Ok(None);

@@ -8,9 +8,9 @@ use pyo3::prelude::*;
 use std::ops::Range;
 use tensorferry::buffers::{make_room, pool};
 use tensorferry::convert::scalar::{Bytes, Value, read};
+use tensorferry::error::CoreError;
 use tensorferry::{
-    ByteOrder, Casting, DType, Dims, Error, Kind, Layout, Misfits, Result, Scalar, Tensor, View,
-    ViewMut,
+    ByteOrder, Casting, DType, Dims, Kind, Layout, Misfits, Scalar, Tensor, View, ViewMut,
 };
 use tensorferry_tensorflow::InPython;
 
@@ -67,11 +67,11 @@ pub(crate) enum Failure {
         from: DType,
         casting: Casting,
     },
-    Other(Error),
+    Other(CoreError),
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+impl From<CoreError> for Failure {
+    fn from(error: CoreError) -> Self {
         Self::Other(error)
     }
 }
@@ -88,7 +88,7 @@ pub(crate) fn convert(
     walk: &Walk<'_>,
     to: DType,
     how: How,
-) -> std::result::Result<Tensor, Failure> {
+) -> Result<Tensor, Failure> {
     let layout = Layout::contiguous(&walk.shape, to.size())?;
     let mut parts = Vec::new();
     make_room(&mut parts, walk.parts.len())?;
@@ -99,7 +99,7 @@ pub(crate) fn convert(
     if layout.nbytes() > GIL_BYTES { py.detach(run) } else { run() }
 }
 
-fn leaves<'a>(part: &'a Part<'_>) -> Result<Leaves<'a>> {
+fn leaves<'a>(part: &'a Part<'_>) -> Result<Leaves<'a>, CoreError> {
     Ok(match part {
         Part::Bools(run) => Leaves::Elements(View::from_slice(run, &[run.len()])?),
         Part::Ints(run) => Leaves::Elements(View::from_slice(run, &[run.len()])?),
@@ -109,12 +109,7 @@ fn leaves<'a>(part: &'a Part<'_>) -> Result<Leaves<'a>> {
     })
 }
 
-fn fill(
-    leaves: &[Leaves<'_>],
-    layout: Layout,
-    to: DType,
-    how: How,
-) -> std::result::Result<Tensor, Failure> {
+fn fill(leaves: &[Leaves<'_>], layout: Layout, to: DType, how: How) -> Result<Tensor, Failure> {
     let mut at = 0;
     for part in leaves {
         undefined(part, at, to, how)?;
@@ -157,12 +152,7 @@ impl Leaves<'_> {
 }
 
 /// Refuses leaves whose conversion to a dtype is not defined.
-fn undefined(
-    part: &Leaves<'_>,
-    at: usize,
-    to: DType,
-    how: How,
-) -> std::result::Result<(), Failure> {
+fn undefined(part: &Leaves<'_>, at: usize, to: DType, how: How) -> Result<(), Failure> {
     let How::Cast(casting) = how else { return Ok(()) };
     let first = match part {
         Leaves::Elements(view) => (!view.layout().is_empty()
@@ -184,13 +174,13 @@ fn elements(
     to: DType,
     how: How,
     found: &mut Option<Failure>,
-) -> std::result::Result<(), Failure> {
+) -> Result<(), Failure> {
     if view.layout().is_empty() {
         return Ok(());
     }
     let mut target = ViewMut::from_bytes(to, out, view.layout().shape())?;
     match tensorferry::convert_into(view, &mut target, how.casting(view.dtype(), to)) {
-        Err(Error::ValuesDoNotFit(misfits)) => {
+        Err(CoreError::ValuesDoNotFit(misfits)) => {
             let within = flat(&misfits.index, view.layout().shape());
             misfit(found, misfits.count.max(1), at + within, misfits.from, value_of(misfits.value));
             Ok(())
@@ -242,9 +232,9 @@ impl Failure {
     pub(crate) fn raised(self, py: Python<'_>, walk: &Walk<'_>, to: DType) -> PyErr {
         let (total, shape) = (walk.shape.iter().product(), &walk.shape);
         match self {
-            Self::Other(error) => to_py(py, &error),
+            Self::Other(error) => to_py(py, &error.into()),
             Self::Undefined { at, from, casting } => {
-                let error = Error::CastNotDefined { from, to, casting };
+                let error = CoreError::CastNotDefined { from, to, casting };
                 let value =
                     number_at(walk, at).map_or_else(String::new, |number| told(&number, from));
                 raise(
@@ -257,7 +247,7 @@ impl Failure {
                 let index: Dims = unflat(at, shape).into_iter().collect();
                 let misfits =
                     Misfits { from, to, count, total, index, value: value.to_scalar(from) };
-                let mut message = Error::ValuesDoNotFit(Box::new(misfits)).message(&InPython);
+                let mut message = CoreError::ValuesDoNotFit(Box::new(misfits)).message(&InPython);
                 if let Some(Number::Big(big)) = number_at(walk, at) {
                     message = message.replace(&value.to_scalar(from).to_string(), big.text());
                 }

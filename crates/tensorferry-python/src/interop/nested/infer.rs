@@ -58,6 +58,8 @@ pub(crate) struct Inference {
     scalars: Vec<DType>,
     /// Whether a leaf is not an array.
     others: bool,
+    /// Whether one of the lists is empty.
+    empty_lists: bool,
     /// The widest kind of Python numbers: bool, integer, float, complex.
     widest: Option<DType>,
 }
@@ -104,6 +106,11 @@ impl Inference {
         }
     }
 
+    /// Adds a list without leaves.
+    pub(crate) fn empty_list(&mut self) {
+        self.empty_lists = true;
+    }
+
     pub(crate) fn array(&mut self, dtype: DType, empty: bool, tensor: bool) {
         for (counts, seen) in [(true, &mut self.arrays), (tensor, &mut self.tensors)] {
             if counts && !seen.contains(&dtype) {
@@ -143,7 +150,9 @@ impl Inference {
         }
         let plain = self.scalars.is_empty() && self.arrays.is_empty();
         match (rule, self.others, self.arrays.as_slice()) {
-            (Rule::Data | Rule::Own, false, [dtype]) => return Inferred::Dtype(*dtype),
+            (Rule::Own, false, [dtype]) => return Inferred::Dtype(*dtype),
+            // tf.data converts lists as a whole unless all parts are arrays.
+            (Rule::Data, false, [dtype]) if !self.empty_lists => return Inferred::Dtype(*dtype),
             (Rule::Own, ..) if plain => {
                 return self.widest.map_or(Inferred::Dtype(DType::Float64), Inferred::Exact);
             }

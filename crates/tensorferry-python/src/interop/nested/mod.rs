@@ -21,7 +21,8 @@ use convert::How;
 use infer::Inferred;
 use number::Number;
 use pyo3::prelude::*;
-use tensorferry::{Casting, DType, Error, Kind, Scalar, Tensor};
+use tensorferry::error::CoreError;
+use tensorferry::{Casting, DType, Kind, Scalar, Tensor};
 use walk::{Part, Walk};
 
 pub(crate) use infer::Rule;
@@ -138,7 +139,7 @@ impl<'py> Nested<'py> {
         if copy == Some(false) {
             let why = "Python numbers are not an array. Pass a NumPy array, or allow a copy with \
                 copy=None.";
-            return Err(Error::NotShareable { why }).or_raise(py);
+            return Err(CoreError::NotShareable { why }).or_raise(py);
         }
         match dtype {
             Some(dtype) => self.convert(py, dtype, How::Cast(casting)),

@@ -120,6 +120,7 @@ impl Big {
                 let part = if to == DType::Complex64 { DType::Float32 } else { DType::Float64 };
                 self.to_float(part, casting).map(|value| bytes(Value::Complex(value, 0.0), to))
             }
+            _ => None,
         }
     }
 

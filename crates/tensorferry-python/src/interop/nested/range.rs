@@ -5,14 +5,15 @@ use super::number::{Number, compare};
 use super::walk::{Part, Walk};
 use std::cmp::Ordering;
 use tensorferry::convert::scalar::Value;
-use tensorferry::{Casting, DType, Error, Result, Scalar, View, value_range};
+use tensorferry::error::CoreError;
+use tensorferry::{Casting, DType, Scalar, View, value_range};
 
 /// The least and greatest value; `None` if there are none. Both are NaN if a value is.
 ///
 /// # Errors
 /// Complex numbers have no order. An integer of more than 128 bits counts as the least or greatest
 /// of 128.
-pub(crate) fn range(walk: &Walk<'_>) -> Result<Option<(Scalar, Scalar)>> {
+pub(crate) fn range(walk: &Walk<'_>) -> Result<Option<(Scalar, Scalar)>, CoreError> {
     let mut found: Option<(Value, Value)> = None;
     for part in &walk.parts {
         let of_part = match part {
@@ -35,9 +36,9 @@ pub(crate) fn range(walk: &Walk<'_>) -> Result<Option<(Scalar, Scalar)>> {
     Ok(found.map(|(low, high)| (scalar(low), scalar(high))))
 }
 
-fn real(number: &Number) -> Result<Value> {
+fn real(number: &Number) -> Result<Value, CoreError> {
     match number.told() {
-        Value::Complex(..) => Err(Error::CastNotDefined {
+        Value::Complex(..) => Err(CoreError::CastNotDefined {
             from: DType::Complex128,
             to: DType::Float64,
             casting: Casting::Checked,

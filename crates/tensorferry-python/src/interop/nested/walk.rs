@@ -79,7 +79,7 @@ impl Part<'_> {
 /// Adds an item; returns an error if memory runs out.
 fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Unread> {
     if list.len() == list.capacity() {
-        make_room(list, 1).map_err(|error| gil::holding(|py| to_py(py, &error)))?;
+        make_room(list, 1).map_err(|error| gil::holding(|py| to_py(py, &error.into())))?;
     }
     list.push(item);
     Ok(())
@@ -197,6 +197,9 @@ impl<'py> Walk<'py> {
         item: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
     ) -> Result<(), Unread> {
         self.enter(len)?;
+        if len == 0 {
+            self.inference.empty_list();
+        }
         self.index.push(0);
         for at in 0..len {
             if let Some(last) = self.index.last_mut() {

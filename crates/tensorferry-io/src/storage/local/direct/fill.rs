@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 ///
 /// # Errors
 /// What [`Files::open`] fails with; [`Error::Read`]; [`Error::ShortRead`] if a file ends before;
-/// [`Error::Stopped`].
+/// [`Error::Interrupted`].
 pub(crate) fn fill(
     queue: &mut dyn Queue,
     files: &dyn Files,
@@ -132,7 +132,7 @@ impl Fill<'_, '_> {
 
     /// The error of a file that ends before the last byte of a slot's read.
     fn short(&self, slot: usize) -> Error {
-        let Some((span, pending)) = &self.in_flight[slot] else { return Error::Stopped };
+        let Some((span, pending)) = &self.in_flight[slot] else { return Error::Interrupted };
         // Earlier bytes may still be in flight, so compare with the file's length.
         let len = pending.file().metadata().map_or(u64::MAX, |metadata| metadata.len());
         let end = len.min(span.start + pending.done() as u64);

@@ -84,9 +84,9 @@ impl Reader {
     /// Reads the wanted ranges, sorted by file and offset, each into its part of `out`.
     ///
     /// # Errors
-    /// Errors of [`Files::open`]; [`tensorferry_core::Error::Read`];
-    /// [`tensorferry_core::Error::ShortRead`] if a file ends before;
-    /// [`tensorferry_core::Error::Stopped`].
+    /// Errors of [`Files::open`]; [`crate::error::Error::Read`];
+    /// [`crate::error::Error::ShortRead`] if a file ends before;
+    /// [`crate::error::Error::Interrupted`].
     pub(crate) fn read(
         &self,
         files: &dyn Files,

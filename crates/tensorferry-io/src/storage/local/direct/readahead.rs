@@ -74,7 +74,7 @@ impl Readahead {
     /// otherwise.
     ///
     /// # Errors
-    /// [`tensorferry_core::Error::Stopped`].
+    /// [`crate::error::Error::Interrupted`].
     pub(super) fn copy_out(
         &self,
         extents: &Extents,

@@ -92,7 +92,7 @@ impl<Q: Queue> Window<Q> {
     /// Returns false otherwise.
     ///
     /// # Errors
-    /// [`tensorferry_core::Error::Stopped`].
+    /// [`crate::error::Error::Interrupted`].
     pub(super) fn copy_out(
         &mut self,
         extents: &Extents,

@@ -1,7 +1,7 @@
 //! The component that an error is about.
 
-use alloc::sync::Arc;
-use core::fmt;
+use std::fmt;
+use std::sync::Arc;
 
 /// A component of a dataset's elements, as an error names it: `component 5`, `component "label"`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,3 +1,0 @@
-//! The error type of datasets, which core defines.
-
-pub use tensorferry_core::{ComponentId, Error, Result};

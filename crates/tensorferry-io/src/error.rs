@@ -1,3 +1,0 @@
-//! What can go wrong.
-
-pub use tensorferry_core::{Error, Result};

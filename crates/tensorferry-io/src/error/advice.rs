@@ -1,0 +1,48 @@
+//! Ways out that are options of a function.
+
+use crate::format::file_format::Format;
+use tensorferry_core::InRust;
+
+/// An option of [`open_with`](crate::open_with) or [`save`](crate::save()) that avoids an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Name the format.
+    Format,
+    /// Name the format, or open the file as raw elements.
+    FormatOrRaw,
+    /// Open the file as raw elements.
+    Raw,
+    /// Choose other features, or give their shapes.
+    Features,
+    /// Choose no features.
+    NoFeatures,
+    /// Open the file memory-mapped.
+    Map,
+    /// Open the file to read it, not memory-mapped.
+    Read,
+}
+
+/// What to do about an error, in the syntax of the caller.
+pub trait Advice: tensorferry_core::Advice {
+    /// A sentence that names the option.
+    fn hint(&self, hint: Hint) -> String;
+}
+
+impl Advice for InRust {
+    fn hint(&self, hint: Hint) -> String {
+        let formats = || Format::ALL.map(|format| format!("{format:?}")).join(", ");
+        match hint {
+            Hint::Format => format!("Pass a Format: one of {}.", formats()),
+            Hint::FormatOrRaw => format!(
+                "Set OpenOptions::format to one of {}, or open it with open_raw.",
+                formats()
+            ),
+            Hint::Raw => "Use open_raw, with its dtype.".into(),
+            Hint::Features => "Choose features with OpenOptions::features.".into(),
+            Hint::NoFeatures => "Leave OpenOptions::features empty.".into(),
+            Hint::Map => "Open it with Mode::Map.".into(),
+            Hint::Read => "Open it with Mode::Read.".into(),
+        }
+    }
+}
