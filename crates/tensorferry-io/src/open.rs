@@ -67,7 +67,7 @@ pub fn open_sources(sources: &[Arc<dyn ReadAt>], options: &OpenOptions) -> Resul
     };
     if !options.features.is_empty() && !format.capabilities().arrays_by_name {
         let what = format!("{format} files hold no features: they hold one array, without a name.");
-        return Err(Error::argument_with("open", what, Hint::NoFeatures));
+        return Err(Error::argument("open", what).with_hint(Hint::NoFeatures));
     }
     if options.format.is_some() {
         sources.iter().try_for_each(|source| format.check(&**source))?;

@@ -49,9 +49,8 @@ impl fmt::Display for Message<'_> {
             Error::Core(error) => f.write_str(&error.message(self.advice)),
             Error::AtRow { row, source } => write!(f, "row {row}: {}", of(source)),
             Error::InFile { path, source } => write!(f, "{}: {}", path.display(), of(source)),
-            Error::Argument { function, what, hint } => {
-                write!(f, "{function}: {what}")?;
-                hint.map_or(Ok(()), |hint| write!(f, " {}", self.advice.hint(hint)))
+            Error::WithHint { hint, source } => {
+                write!(f, "{} {}", of(source), self.advice.hint(*hint))
             }
             error => error.write_fact(f),
         }
@@ -62,6 +61,7 @@ impl Error {
     /// The message of an error without advice in any syntax.
     fn write_fact(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Argument { function, what } => write!(f, "{function}: {what}"),
             Self::ShortRead { offset, expected, actual } => write!(
                 f,
                 "at byte {offset}: {expected} bytes were there when the file was opened, {actual} \
@@ -85,7 +85,7 @@ impl Error {
             }
             Self::Function { source } => fmt::Display::fmt(source, f),
             Self::Interrupted => f.write_str("the work was interrupted"),
-            Self::Core(_) | Self::AtRow { .. } | Self::InFile { .. } | Self::Argument { .. } => {
+            Self::Core(_) | Self::AtRow { .. } | Self::InFile { .. } | Self::WithHint { .. } => {
                 Ok(()) // written above
             }
         }

@@ -22,8 +22,6 @@ layer_errors! {
             function: &'static str,
             /// What is wrong with it.
             what: String,
-            /// The way out, if it is an option of the function.
-            hint: Option<Hint>,
         } = "argument" / Argument,
         /// A file gave fewer bytes than it had when it was opened.
         ShortRead {
@@ -90,6 +88,13 @@ layer_errors! {
             /// What is wrong with it.
             source: Box<Error>,
         },
+        /// An error, and the option that is the way out.
+        WithHint {
+            /// The option.
+            hint: Hint,
+            /// What is wrong.
+            source: Box<Error>,
+        },
         /// An error and the file it happened in.
         InFile {
             /// The file.
@@ -106,34 +111,32 @@ const _: () = assert!(size_of::<Error>() <= 128);
 impl Error {
     /// An argument of `function` that has no meaning, and why.
     pub(crate) fn argument(function: &'static str, what: impl Into<String>) -> Self {
-        Self::Argument { function, what: what.into(), hint: None }
+        Self::Argument { function, what: what.into() }
     }
 
-    /// As [`Error::argument`], with the option that is the way out.
-    pub(crate) fn argument_with(
-        function: &'static str,
-        what: impl Into<String>,
-        hint: Hint,
-    ) -> Self {
-        Self::Argument { function, what: what.into(), hint: Some(hint) }
+    /// The same error, with the option that is the way out.
+    pub(crate) fn with_hint(self, hint: Hint) -> Self {
+        Self::WithHint { hint, source: Box::new(self) }
     }
 
     /// The code and kind of an error that has those of another.
     fn wrapped(&self) -> (&'static str, ErrorKind) {
         match self {
             Self::Core(source) => (source.code(), source.kind()),
-            Self::AtRow { source, .. } | Self::InFile { source, .. } => {
-                (source.code(), source.kind())
-            }
+            Self::AtRow { source, .. }
+            | Self::InFile { source, .. }
+            | Self::WithHint { source, .. } => (source.code(), source.kind()),
             _ => ("io", ErrorKind::Io),
         }
     }
 
-    /// The error without the places it happened at.
+    /// The error without the places it happened at and the hint that it is reported with.
     #[must_use]
     pub fn innermost(&self) -> &Self {
         match self {
-            Self::AtRow { source, .. } | Self::InFile { source, .. } => source.innermost(),
+            Self::AtRow { source, .. }
+            | Self::InFile { source, .. }
+            | Self::WithHint { source, .. } => source.innermost(),
             own => own,
         }
     }

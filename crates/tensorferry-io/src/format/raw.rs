@@ -48,7 +48,7 @@ impl FileFormat for RawFormat {
     fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
         let Some(raw) = &request.options.raw else {
             let what = format!("{}: {UNDESCRIBED}", request.sources[0].name().display());
-            return Err(Error::argument_with("open", what, Hint::Raw));
+            return Err(Error::argument("open", what).with_hint(Hint::Raw));
         };
         let located = request.sources.iter().map(|source| locate(source, raw));
         Ok(Opened::Array(shards::array(located.collect::<Result<_>>()?, request.mode)?))

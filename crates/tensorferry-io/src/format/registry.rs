@@ -80,30 +80,26 @@ impl Format {
         let start = source.read_up_to(0, foreign::WANTED)?;
         let found = Self::of_start(&start);
         let (name, kind) = (source.name(), foreign::kind_of(&start));
-        let wrong = |what: String, hint| Error::Argument {
-            function: "open",
-            what: format!("{}: {what}", name.display()),
-            hint,
-        };
+        let wrong = |what: &str| Error::argument("open", format!("{}: {what}", name.display()));
         match (found, Self::of_extension(name), kind) {
             (Some(found), ..) => Ok(found),
             // The first bytes of raw elements are arbitrary.
             (None, Some(Self::Raw), Some(kind)) => {
                 let what =
                     format!("the file begins like {kind} If it is raw all the same, {UNDESCRIBED}");
-                Err(wrong(what, Some(Hint::Raw)))
+                Err(wrong(&what).with_hint(Hint::Raw))
             }
             (None, said, Some(kind)) => {
                 Err(other_kind(said.map_or("open", Self::name), kind, source))
             }
             (None, Some(said), None) => Ok(said),
             (None, None, None) if start.is_empty() => {
-                Err(wrong("the file is empty. Write or copy it again.".into(), None))
+                Err(wrong("the file is empty. Write or copy it again."))
             }
-            (None, None, None) => Err(wrong(
-                "neither its first bytes nor its extension tell its format.".into(),
-                Some(Hint::FormatOrRaw),
-            )),
+            (None, None, None) => {
+                Err(wrong("neither its first bytes nor its extension tell its format.")
+                    .with_hint(Hint::FormatOrRaw))
+            }
         }
     }
 

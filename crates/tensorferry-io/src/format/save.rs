@@ -103,6 +103,6 @@ fn chosen(path: &Path, format: Option<Format>) -> Result<Format> {
     }
     format.or_else(|| Format::of_extension(path)).ok_or_else(|| {
         let what = format!("{}: its extension does not tell the format.", path.display());
-        Error::argument_with("save", what, Hint::Format)
+        Error::argument("save", what).with_hint(Hint::Format)
     })
 }

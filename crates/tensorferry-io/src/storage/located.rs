@@ -67,5 +67,5 @@ impl Located {
 
 fn not_mappable(source: &dyn ReadAt) -> Error {
     let what = format!("{}: its storage cannot be memory-mapped.", source.name().display());
-    Error::argument_with("open", what, Hint::Read)
+    Error::argument("open", what).with_hint(Hint::Read)
 }

@@ -4,7 +4,7 @@
 //! (<https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto>)
 //! are parsed in place: wanted values are written directly into the rows of arrays.
 
-use crate::error::Error;
+use crate::error::{Error, Hint};
 use crate::format::tfrecord::wire::{Field, List, Message, SHAPES, Wrong, wrong};
 use crate::gather::byte_order::swap;
 use tensorferry_core::Error as CoreError;
@@ -249,13 +249,10 @@ impl First {
             return Ok(());
         }
         let name = String::from_utf8_lossy(name);
-        Err(wrong(
-            0,
-            format!(
-                "feature {name:?} is in this record and not in the first, and would be left out. \
-                Choose features that all records have."
-            ),
-        ))
+        let what = format!(
+            "feature {name:?} is in this record and not in the first, and would be left out."
+        );
+        Err(Wrong { choose: true, ..wrong(0, what) })
     }
 
     fn check_besides(&self, besides: Besides<'_>) -> std::result::Result<(), Wrong> {
@@ -263,17 +260,13 @@ impl First {
             && !lists.bytes.is_empty()
             && are_lists(lists).unwrap_or(false)
         {
-            let what = "it is a tf.train.SequenceExample, and its feature_lists would be left \
-                out. Choose other features.";
-            return Err(wrong(lists.at, what));
+            let what = "it is a tf.train.SequenceExample, and its feature_lists would be left out.";
+            return Err(Wrong { choose: true, ..wrong(lists.at, what) });
         }
         match besides.shapes {
             Some(shapes) if !self.shapes.is_empty() && shapes.bytes != self.shapes.as_slice() => {
-                Err(wrong(
-                    shapes.at,
-                    "its features have other shapes than those of the first record. Choose \
-                    the features with their shapes.",
-                ))
+                let what = "its features have other shapes than those of the first record.";
+                Err(Wrong { choose: true, ..wrong(shapes.at, what) })
             }
             _ => Ok(()),
         }
@@ -390,10 +383,10 @@ fn read_feature(
 
 /// The error of a record, whose bytes start at `start` of the file.
 pub(crate) fn in_record(wrong: Wrong, record: u64, start: u64) -> Error {
-    let what = format!("record {record}: {}", wrong.what);
-    Error::Core(CoreError::Malformed {
+    let error = Error::Core(CoreError::Malformed {
         format: "tf.train.Example",
         offset: start.saturating_add(wrong.at as u64),
-        what,
-    })
+        what: format!("record {record}: {}", wrong.what),
+    });
+    if wrong.choose { error.with_hint(Hint::Features) } else { error }
 }

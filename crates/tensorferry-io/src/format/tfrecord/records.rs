@@ -4,7 +4,7 @@ use crate::array::array::Array;
 use crate::array::parts::Parts;
 use crate::array::row_source::RowSource;
 use crate::cancel::CancelToken;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::format::tfrecord::example;
 use crate::format::tfrecord::example::{Feature, First};
 use crate::format::tfrecord::index::{FORMAT, Index, TAIL, masked_crc};
@@ -232,11 +232,10 @@ pub(crate) fn open(
     let paths: Arc<[PathBuf]> = files.iter().map(|file| file.name().to_owned()).collect();
     let mode = if mode == Mode::Map { mode } else { records.engine.mode() };
     let first = if bytes { None } else { first_features(&records)? };
-    let wrong =
-        |what: &str| Err(Error::argument("open", format!("{}: {what}", paths[0].display())));
+    let wrong = |what: &str| Error::argument("open", format!("{}: {what}", paths[0].display()));
     let Some(first) = first else {
         if !asked.is_empty() {
-            return wrong("its first record is not a tf.train.Example, and has no features");
+            return Err(wrong("its first record is not a tf.train.Example, and has no features"));
         }
         let len = equal_len(&records)?;
         let columns = vec![TensorSpec::new(DType::UInt8, Shape::fixed(&[len]))];
@@ -244,11 +243,10 @@ pub(crate) fn open(
         return Ok(RecordArrays::Bytes(Array::new(source, 0, false, mode, paths)?));
     };
     if first.is_sequence && asked.is_empty() {
-        return wrong(
-            "its records are tf.train.SequenceExamples, and their feature_lists would be left \
-            out. Parse the records with tf.io.parse_sequence_example, open the bytes of \
-             records of one length as format tfrecord_bytes, or choose features of the context.",
-        );
+        let what = "its records are tf.train.SequenceExamples, and their feature_lists would be \
+            left out. Parse the records with tf.io.parse_sequence_example, open the bytes of \
+            records of one length as format tfrecord_bytes, or choose features of the context.";
+        return Err(wrong(what).with_hint(Hint::Features));
     }
     let features =
         if asked.is_empty() { first.features.clone() } else { chosen(&first.features, asked)? };

@@ -7,10 +7,12 @@ use tensorferry_core::DType;
 pub(crate) struct Wrong {
     pub(crate) at: usize,
     pub(crate) what: String,
+    /// Whether the way out is to choose features.
+    pub(crate) choose: bool,
 }
 
 pub(super) fn wrong(at: usize, what: impl Into<String>) -> Wrong {
-    Wrong { at, what: what.into() }
+    Wrong { at, what: what.into(), choose: false }
 }
 
 /// The list that holds a feature's values. The discriminant is its field number.
