@@ -1,6 +1,5 @@
 //! Ways out that are options of a function.
 
-use crate::format::file_format::Format;
 use tensorferry_core::InRust;
 
 /// An option of [`open_with`](crate::open_with) or [`save`](crate::save()) that avoids an error.
@@ -31,13 +30,11 @@ pub trait Advice: tensorferry_core::Advice {
 
 impl Advice for InRust {
     fn hint(&self, hint: Hint) -> String {
-        let formats = || Format::ALL.map(|format| format!("{format:?}")).join(", ");
         match hint {
-            Hint::Format => format!("Pass a Format: one of {}.", formats()),
-            Hint::FormatOrRaw => format!(
-                "Set OpenOptions::format to one of {}, or open it with open_raw.",
-                formats()
-            ),
+            Hint::Format => "Pass one of Format::ALL.".into(),
+            Hint::FormatOrRaw => {
+                "Set OpenOptions::format to one of Format::ALL, or open it with open_raw.".into()
+            }
             Hint::Raw => "Use open_raw, with its dtype.".into(),
             Hint::Features => "Choose features with OpenOptions::features.".into(),
             Hint::NoFeatures => "Leave OpenOptions::features empty.".into(),

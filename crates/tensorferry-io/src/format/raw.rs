@@ -8,7 +8,6 @@ use crate::format::blocks;
 use crate::format::file_format::{
     Capabilities, Checked, FileFormat, Format, HeaderAndArrays, OpenRequest, Opened, Raw,
 };
-use crate::format::registry::UNDESCRIBED;
 use crate::storage::io_error::io;
 use crate::storage::located::Located;
 use crate::storage::read_at::ReadAt;
@@ -20,6 +19,9 @@ use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::Error as CoreError;
 use tensorferry_core::{ByteOrder, Layout};
+
+/// Why raw files need a dtype.
+pub(crate) const UNDESCRIBED: &str = "a raw file does not say what it holds.";
 
 /// The format.
 pub(crate) struct RawFormat;

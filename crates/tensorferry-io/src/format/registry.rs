@@ -5,7 +5,7 @@ use crate::format::file_format::{Capabilities, FileFormat, Format};
 use crate::format::foreign;
 use crate::format::npy::Npy;
 use crate::format::npz::Npz;
-use crate::format::raw::RawFormat;
+use crate::format::raw::{RawFormat, UNDESCRIBED};
 use crate::format::safetensors::SafeTensors;
 use crate::format::tfrecord::TfRecord;
 use crate::storage::local;
@@ -122,9 +122,6 @@ impl Format {
         kind.map_or(Ok(()), |kind| Err(other_kind(self.name(), kind, source)))
     }
 }
-
-/// Why raw files need a dtype.
-pub(crate) const UNDESCRIBED: &str = "a raw file does not say what it holds.";
 
 fn other_kind(format: &'static str, kind: &str, source: &dyn ReadAt) -> Error {
     Error::Core(CoreError::Malformed { format, offset: 0, what: kind.to_owned() })

@@ -3,7 +3,7 @@
 use crate::array::array::Array;
 use crate::array::arrays::Arrays;
 use crate::cancel::CancelToken;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::file_format::{Format, OpenOptions, Opened, Raw};
 use crate::format::save::{save, save_arrays};
 use crate::format::tfrecord::index;
