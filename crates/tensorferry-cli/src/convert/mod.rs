@@ -1,5 +1,6 @@
 //! Writing converted files: which files hold what, and the journal of an interrupted conversion.
 
+mod content;
 mod journal;
 mod target;
 

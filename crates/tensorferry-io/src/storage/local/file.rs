@@ -11,6 +11,7 @@ use crate::memory::mmap::map;
 use crate::storage::io_error::{io, too_many_open};
 use crate::storage::local::direct::file::{DirectFile, Files};
 use crate::storage::local::direct_engine::Direct;
+use crate::storage::local::pread::{name_of, read_up_to};
 use crate::storage::local::regular::open_to_read;
 use crate::storage::mode::Mode;
 use crate::storage::read_at::{Extent, Mmap, ReadAt, ReadEngine, ReadRange, Version};
@@ -384,41 +385,6 @@ impl Mmap for DataFile {
         self.check_unchanged(&handle)?;
         map(&handle, offset, len).map_err(io("map", &self.path))
     }
-}
-
-/// Reads until `out` is full or the file ends. Returns the number of bytes.
-fn read_up_to(handle: &File, offset: u64, out: &mut [u8]) -> std::io::Result<usize> {
-    let mut done = 0;
-    while done < out.len() {
-        match read_at(handle, &mut out[done..], offset.saturating_add(done as u64)) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
-}
-
-/// A path to an open file that stays valid after it is renamed or removed.
-#[cfg(target_os = "linux")]
-fn name_of(handle: &File) -> Option<PathBuf> {
-    Some(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(handle)).into())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn name_of(_handle: &File) -> Option<PathBuf> {
-    None
-}
-
-#[cfg(unix)]
-fn read_at(handle: &File, out: &mut [u8], offset: u64) -> std::io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(handle, out, offset)
-}
-
-#[cfg(windows)]
-fn read_at(handle: &File, out: &mut [u8], offset: u64) -> std::io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(handle, out, offset)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod direct_engine;
 pub mod file;
 pub mod natural;
 pub mod pattern;
+mod pread;
 pub mod regular;
 
 use crate::error::Result;
