@@ -169,6 +169,7 @@ impl ElementIter for ZipIter {
         self.ended = parts[0].int()? != 0;
         let read = usize::try_from(parts[1].int()?)
             .ok()
+            .filter(|&read| read < self.inputs.len())
             .and_then(|read| Some((read, self.specs.get(..read)?)));
         let Some((read, specs)) = read else {
             return Err(Error::State { what: "the state zips more datasets than the plan".into() });
@@ -199,6 +200,18 @@ mod tests {
         assert!(stream.next().is_some_and(|element| element.is_ok()));
         assert!(matches!(stream.next(), Some(Err(_))));
         assert!(stream.next().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn a_state_that_has_read_every_input_is_refused() -> Result<()> {
+        let numbers = || Dataset::range(0, 2, 1, DType::Int64).map(|range| streamed(&range));
+        let zipped = Dataset::zip(vec![numbers()?, numbers()?])?;
+        let mut iter = stream(&zipped);
+        let mut parts = iter.save()?.list(4)?.to_vec();
+        parts[1] = State::Int(2);
+        parts[2] = State::of_result(&stream(&zipped).next().unwrap())?;
+        assert_eq!(iter.0.restore(&State::List(parts)).unwrap_err().code(), "state");
         Ok(())
     }
 
