@@ -13,8 +13,8 @@ use tensorferry::dataset::CancelToken;
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
 /// A token that the first signal cancels. A second signal ends the process at once.
-pub(crate) fn stop() -> CancelToken {
-    let stop = CancelToken::default();
+pub(crate) fn cancel_token() -> CancelToken {
+    let cancel = CancelToken::default();
     // A file larger than the process's limit is an I/O error, and does not end the process.
     let _received = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     // If handlers or threads are unavailable, a signal ends the process as by default.
@@ -22,13 +22,13 @@ pub(crate) fn stop() -> CancelToken {
     let wanted =
         [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
     if let Ok(mut signals) = Signals::new(wanted.clone()) {
-        let stop = stop.clone();
+        let cancel = cancel.clone();
         let wait = move || {
             for signal in signals.forever() {
                 if RECEIVED.swap(signal, Ordering::Relaxed) != 0 {
                     let _ends_the_process = emulate_default_handler(signal);
                 }
-                stop.cancel();
+                cancel.cancel();
             }
         };
         if thread::Builder::new().name("signals".into()).spawn(wait).is_err() {
@@ -40,7 +40,7 @@ pub(crate) fn stop() -> CancelToken {
             }
         }
     }
-    stop
+    cancel
 }
 
 /// The signals that are ignored since before the process started, as by nohup, a bit for each.

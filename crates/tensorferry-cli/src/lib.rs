@@ -37,13 +37,13 @@ pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) ->
     };
     tensorferry::buffers::spare_address_space();
     warnings::begin();
-    let stop = interrupt::stop();
+    let cancel = interrupt::cancel_token();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = match command {
-        Command::Inspect(inspect) => inspect.run(&mut out, &stop),
-        Command::Check(check) => check.run(&mut out, &stop),
-        Command::Convert(convert) => convert.run(&mut out, &stop),
-        Command::Stream(stream) => stream.run(&mut out, &stop),
+        Command::Inspect(inspect) => inspect.run(&mut out, &cancel),
+        Command::Check(check) => check.run(&mut out, &cancel),
+        Command::Convert(convert) => convert.run(&mut out, &cancel),
+        Command::Stream(stream) => stream.run(&mut out, &cancel),
         Command::Completions(completions) => completions.run(Command::command(), &mut out),
     };
     // Output appears before the error.

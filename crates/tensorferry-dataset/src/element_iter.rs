@@ -50,7 +50,7 @@ impl<F: FnMut(&mut dyn ElementIter, &mut u64) -> Step + Send> ElementIter for Nu
 pub(crate) struct Counted {
     iter: Box<dyn ElementIter>,
     spec: Vec<Component>,
-    stop: CancelToken,
+    cancel: CancelToken,
     index: u64,
     /// An element that was given back.
     back: Option<Element>,
@@ -61,7 +61,7 @@ impl Counted {
         Ok(Self {
             iter: input.element_iter(cx)?,
             spec: input.spec().to_vec(),
-            stop: cx.stop.clone(),
+            cancel: cx.cancel.clone(),
             index: 0,
             back: None,
         })
@@ -70,7 +70,7 @@ impl Counted {
     /// The next element and its index. Checks for a cancellation each time, so a loop over it ends
     /// in time.
     pub(crate) fn next(&mut self) -> Step<(u64, Element)> {
-        value_of!(step(self.stop.check()));
+        value_of!(step(self.cancel.check()));
         let element = match self.back.take() {
             Some(element) => Ok(element),
             None => match self.iter.next()? {

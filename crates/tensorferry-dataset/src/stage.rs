@@ -74,7 +74,7 @@ impl Epoch {
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) epoch: Epoch,
-    pub(crate) stop: CancelToken,
+    pub(crate) cancel: CancelToken,
     /// Where to count the time, if the caller measures it.
     pub(crate) stats: Option<IterStats>,
     /// The iteration's memory; `None` outside an iteration.
@@ -85,8 +85,8 @@ pub(crate) struct Context {
 
 impl Context {
     /// A context outside an iteration.
-    pub(crate) fn new(epoch: Epoch, stop: CancelToken) -> Self {
-        Self { epoch, stop, stats: None, budget: None, outside: 0 }
+    pub(crate) fn new(epoch: Epoch, cancel: CancelToken) -> Self {
+        Self { epoch, cancel, stats: None, budget: None, outside: 0 }
     }
 
     pub(crate) fn at(&self, epoch: Epoch) -> Self {
@@ -361,7 +361,7 @@ pub(crate) fn gather_each(
     cx: &Context,
 ) -> Result<()> {
     for request in requests {
-        cx.stop.check()?;
+        cx.cancel.check()?;
         let element = get(request.index)?;
         for (component, rows) in columns.indices(out.len()).zip(out.iter_mut()) {
             write_row(element[component].tensor()?, rows.slot(request.slot))?;

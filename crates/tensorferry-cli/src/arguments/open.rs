@@ -95,8 +95,8 @@ fn shape(text: &str) -> Result<Shape, String> {
 
 impl OpenArgs {
     /// Opens files, several as one; reading them is cancellable.
-    pub(crate) fn open(&self, paths: &[PathBuf], stop: &CancelToken) -> Outcome<Opened> {
-        self.open_within(paths, self.mode.unwrap_or_default(), None, stop)
+    pub(crate) fn open(&self, paths: &[PathBuf], cancel: &CancelToken) -> Outcome<Opened> {
+        self.open_within(paths, self.mode.unwrap_or_default(), None, cancel)
     }
 
     fn open_within(
@@ -104,7 +104,7 @@ impl OpenArgs {
         paths: &[PathBuf],
         mode: Mode,
         memory_limit: Option<Size>,
-        stop: &CancelToken,
+        cancel: &CancelToken,
     ) -> Outcome<Opened> {
         if paths.iter().any(|path| path == Path::new("-") && !path.exists()) {
             return Err(wrong("-: arrays are read from files, not from stdin. Name a file."));
@@ -112,9 +112,8 @@ impl OpenArgs {
         if let Some(raw) = self.file.raw()? {
             return Ok(Opened::Array(open_raw(paths, &raw, mode).map_err(unmatched)?));
         }
-        let (format, stop) = (self.file.format, stop.clone());
-        let options =
-            OpenOptions { format, mode, memory_limit, cancel: stop, ..OpenOptions::default() };
+        let (format, cancel) = (self.file.format, cancel.clone());
+        let options = OpenOptions { format, mode, memory_limit, cancel, ..OpenOptions::default() };
         open_with(paths, &options).map_err(unmatched)
     }
 
@@ -141,9 +140,9 @@ impl OpenArgs {
         paths: &[PathBuf],
         memory: Option<Size>,
         fitting: Mode,
-        stop: &CancelToken,
+        cancel: &CancelToken,
     ) -> Outcome<All> {
-        let mut opened = self.open_within(paths, self.mode.unwrap_or_default(), memory, stop)?;
+        let mut opened = self.open_within(paths, self.mode.unwrap_or_default(), memory, cancel)?;
         let (mode, bytes): (_, u64) = match &opened {
             Opened::Array(array) => (array.mode(), array.paths().map(len).sum()),
             Opened::Arrays(arrays) => (arrays.mode(), arrays.paths().map(len).sum()),
@@ -151,7 +150,7 @@ impl OpenArgs {
         let fits = memory.is_none_or(|memory| bytes <= memory as u64 / 2) && mode == Mode::Map;
         let wanted = if fits { fitting } else { Mode::Direct };
         if self.mode.is_none() && wanted != mode {
-            opened = self.open_within(paths, wanted, memory, stop)?;
+            opened = self.open_within(paths, wanted, memory, cancel)?;
         }
         let metadata = match &opened {
             Opened::Array(_) => BTreeMap::new(),

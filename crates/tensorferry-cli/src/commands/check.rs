@@ -30,7 +30,7 @@ pub(crate) struct Check {
 const VERSION: u32 = 1;
 
 impl Check {
-    pub(crate) fn run(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
+    pub(crate) fn run(&self, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
         let (format, raw) = self.file.to_verify()?;
         let (mut worst, mut all) = (0, Vec::new());
         for given in &self.files {
@@ -41,7 +41,7 @@ impl Check {
             let mut refused = refused;
             for path in &paths {
                 let verified =
-                    refused.take().map_or_else(|| verify(path, format, raw.as_ref(), stop), Err);
+                    refused.take().map_or_else(|| verify(path, format, raw.as_ref(), cancel), Err);
                 if matches!(verified, Err(IoError::Interrupted)) {
                     return Err(Error::Interrupted.into());
                 }

@@ -70,8 +70,8 @@ pub(crate) struct Convert {
 const VERSION: u32 = 1;
 
 impl Convert {
-    pub(crate) fn run(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
-        let done = self.convert(out, stop);
+    pub(crate) fn run(&self, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
+        let done = self.convert(out, cancel);
         if let Err(failure) = &done
             && self.json
             && !matches!(failure, Failure::Output(_))
@@ -81,10 +81,10 @@ impl Convert {
         done
     }
 
-    fn convert(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
+    fn convert(&self, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
         // Reading is as fast as mmap here, and survives a file that is truncated meanwhile.
         let All { arrays, metadata } =
-            self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
+            self.open.open_all(&self.sources, self.memory_limit, Mode::Read, cancel)?;
         let arrays = within(arrays, self.memory_limit)?;
         let arrays = DTypes::parse(&self.dtype)?.cast(arrays, self.casting)?;
         let target = Target::new(TargetOptions {
@@ -98,23 +98,23 @@ impl Convert {
             metadata,
         })?;
         let done = if target.is_sharded() {
-            self.shards(&target, out, stop)
+            self.shards(&target, out, cancel)
         } else {
-            self.single(&target, out, stop)
+            self.single(&target, out, cancel)
         };
         match done {
             Err(Failure::Library(error)) if is_uncounted(&error) => {
-                Err(self.counted(error, &target, stop))
+                Err(self.counted(error, &target, cancel))
             }
             done => done,
         }
     }
 
     /// The error of a value that does not fit, with the number of all values that do not.
-    fn counted(&self, stopped_at: Error, target: &Target, stop: &CancelToken) -> Failure {
+    fn counted(&self, stopped_at: Error, target: &Target, cancel: &CancelToken) -> Failure {
         let progress = Progress::default();
         let counted = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || {
-            target.check_values(&progress, stop)
+            target.check_values(&progress, cancel)
         });
         match counted {
             Ok(misfits) if !misfits.is_empty() => Failure::Misfits(misfits),
@@ -128,9 +128,9 @@ impl Convert {
         }
     }
 
-    fn single(&self, target: &Target, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
+    fn single(&self, target: &Target, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
         if self.resume && target.is_resumable() {
-            return self.resumable(target, out, stop);
+            return self.resumable(target, out, cancel);
         }
         let path = target.path(0);
         if exists(&path) && !self.force {
@@ -140,13 +140,13 @@ impl Convert {
         Journal::remove_of_file(&path)?;
         let (began, progress) = (Instant::now(), Progress::default());
         shown(Unit::Bytes, Some(target.nbytes()), &|| progress.bytes(), self.quiet, || {
-            target.write(0, &progress, stop)
+            target.write(0, &progress, cancel)
         })?;
         self.report(target, 0, began, out)
     }
 
     /// Writes one file that can be resumed, from where an interrupted conversion stopped.
-    fn resumable(&self, target: &Target, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
+    fn resumable(&self, target: &Target, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
         let path = target.path(0);
         if exists(&path) && !self.force && !exists(&Journal::path_of_file(&path)) {
             return Err(already_exists(&path, ""));
@@ -172,7 +172,7 @@ impl Convert {
         let (began, progress, kept) = (Instant::now(), Progress::default(), journal.reached());
         let left = target.nbytes().saturating_sub(kept);
         let written = shown(Unit::Bytes, Some(left), &|| progress.bytes(), self.quiet, || {
-            target.resume(&progress, stop, &mut journal)
+            target.resume(&progress, cancel, &mut journal)
         });
         if written.is_ok() || journal.reached() == 0 {
             journal.remove()?;
@@ -182,7 +182,7 @@ impl Convert {
         self.report(target, usize::try_from(kept).unwrap_or(usize::MAX), began, out)
     }
 
-    fn shards(&self, target: &Target, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
+    fn shards(&self, target: &Target, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
         target.check_shards()?;
         let described = target.describe(self.casting, &self.open.describe())?;
         let mut journal =
@@ -204,7 +204,7 @@ impl Convert {
         let written = shown(Unit::Bytes, Some(total), &|| progress.bytes(), self.quiet, || {
             left.into_iter().try_for_each(|at| -> Outcome {
                 remove_leftovers(target.path(at))?;
-                target.write(at, &progress, stop)?;
+                target.write(at, &progress, cancel)?;
                 journal.add(at, &target.path(at))
             })
         });

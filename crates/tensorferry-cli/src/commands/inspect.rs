@@ -46,7 +46,7 @@ fn html(path: &str) -> Result<PathBuf, String> {
 }
 
 impl Inspect {
-    pub(crate) fn run(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
+    pub(crate) fn run(&self, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
         if let Some(report) = &self.report {
             // Checked first: reading may take long.
             can_write(report)?;
@@ -56,7 +56,7 @@ impl Inspect {
         let screen = text::Screen::new();
         for path in &self.files {
             let mut shown = 0;
-            let inspected = self.file(path, stop, &mut |array, inspected| {
+            let inspected = self.file(path, cancel, &mut |array, inspected| {
                 shown += 1;
                 if self.report.is_some() {
                     page.add(&array, &inspected)?;
@@ -95,7 +95,7 @@ impl Inspect {
     fn file(
         &self,
         path: &Path,
-        stop: &CancelToken,
+        cancel: &CancelToken,
         each: &mut dyn FnMut(Array, Inspected) -> Outcome,
     ) -> Outcome<u8> {
         let wanted = Wanted {
@@ -115,14 +115,14 @@ impl Inspect {
             };
             each(array, inspected)
         };
-        let arrays = match self.open.open(&[path.to_owned()], stop)? {
+        let arrays = match self.open.open(&[path.to_owned()], cancel)? {
             Opened::Array(_) if !self.open.arrays().is_empty() => {
                 let what = format!("--array: {} holds one array without a name", path.display());
                 return Err(outcome::wrong(what));
             }
             Opened::Array(array) => {
                 let format = self.open.format_of(array.paths().next())?;
-                let array = array.cancelled_by(stop);
+                let array = array.cancelled_by(cancel);
                 let summary = summarize(&array, wanted)?;
                 return found(None, array, format, summary).map(|()| 0);
             }
@@ -133,7 +133,7 @@ impl Inspect {
             [] => arrays.names().map(str::to_owned).collect(),
             names => names.to_vec(),
         };
-        if let Some(together) = together(&arrays, &names, format, wanted, stop)? {
+        if let Some(together) = together(&arrays, &names, format, wanted, cancel)? {
             let mut all = names.into_iter().zip(together);
             return all
                 .try_for_each(|(name, (array, summary))| found(Some(name), array, format, summary))
@@ -143,7 +143,7 @@ impl Inspect {
         for name in names {
             // One at a time: compressed arrays are held in memory.
             let inspected = arrays.get(&name).map_err(Failure::from).and_then(|array| {
-                let array = array.cancelled_by(stop);
+                let array = array.cancelled_by(cancel);
                 let summary = summarize(&array, wanted)?;
                 found(Some(name.clone()), array, format, summary)
             });
@@ -170,17 +170,17 @@ fn together(
     names: &[String],
     format: Format,
     wanted: Wanted,
-    stop: &CancelToken,
+    cancel: &CancelToken,
 ) -> Outcome<Option<Vec<(Array, Summary)>>> {
     if format != Format::TfRecord || names.len() < 2 {
         return Ok(None);
     }
     let all = names
         .iter()
-        .map(|name| Ok(arrays.get(name)?.cancelled_by(stop)))
+        .map(|name| Ok(arrays.get(name)?.cancelled_by(cancel)))
         .collect::<Result<Vec<Array>, Error>>();
     let Ok(all) = all else { return Ok(None) };
-    match summarize_together(&all, wanted, stop) {
+    match summarize_together(&all, wanted, cancel) {
         Ok(summaries) => Ok(Some(all.into_iter().zip(summaries).collect())),
         Err(Error::Interrupted) => Err(Error::Interrupted.into()),
         Err(_) => Ok(None),

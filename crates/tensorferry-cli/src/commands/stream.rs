@@ -90,8 +90,9 @@ struct Counted {
 }
 
 impl Stream {
-    pub(crate) fn run(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
-        let arrays = self.open.open_all(&self.sources, self.memory_limit, Mode::Map, stop)?.arrays;
+    pub(crate) fn run(&self, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
+        let arrays =
+            self.open.open_all(&self.sources, self.memory_limit, Mode::Map, cancel)?.arrays;
         if let Some(scalar) = arrays.iter().find(|array| array.array.shape().is_empty()) {
             let name = scalar.name.as_deref().unwrap_or("the array");
             return Err(wrong(format!(
@@ -106,7 +107,7 @@ impl Stream {
         let progress = Progress::default();
         let dataset = self.dataset(&arrays, &progress)?;
         let mut report = Report::new(&dataset, &arrays)?;
-        let ended = self.measure(&dataset, &progress, &mut report, stop);
+        let ended = self.measure(&dataset, &progress, &mut report, cancel);
         // An interrupted run is reported too.
         if ended.is_ok() || matches!(ended, Err(Error::Interrupted)) {
             match self.json {
@@ -151,7 +152,7 @@ impl Stream {
         dataset: &Dataset,
         progress: &Progress,
         report: &mut Report,
-        stop: &CancelToken,
+        cancel: &CancelToken,
     ) -> Result<(), Error> {
         let (before, _) = usage::now();
         let (began, batches, mut counted) = (Instant::now(), AtomicU64::new(0), Counted::default());
@@ -167,7 +168,7 @@ impl Stream {
                         Epoch(epoch),
                         (total, &batches),
                         (&mut counted, report),
-                        (&times, stop),
+                        (&times, cancel),
                     )?;
                     // All batches were received, or an epoch had none.
                     if total == Some(counted.batches) || so_far == counted.batches {
@@ -198,7 +199,7 @@ impl Stream {
         epoch: Epoch,
         (total, shown): (Option<u64>, &AtomicU64),
         (counted, report): (&mut Counted, &mut Report),
-        (times, stop): (&IterStats, &CancelToken),
+        (times, cancel): (&IterStats, &CancelToken),
     ) -> Result<(), Error> {
         let options = Options {
             threads: self.threads.map(NonZero::get),
@@ -212,7 +213,7 @@ impl Stream {
         while total != Some(counted.batches) {
             let since = asked.take().unwrap_or_else(Instant::now);
             let batch = loop {
-                stop.check()?;
+                cancel.check()?;
                 if let Poll::Ready(batch) = iter.next_within(POLL) {
                     break batch;
                 }

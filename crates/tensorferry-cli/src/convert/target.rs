@@ -143,9 +143,9 @@ impl Target {
     }
 
     /// Writes a file.
-    pub(crate) fn write(&self, at: usize, progress: &Progress, stop: &CancelToken) -> Outcome {
+    pub(crate) fn write(&self, at: usize, progress: &Progress, cancel: &CancelToken) -> Outcome {
         let content =
-            self.content(at)?.map(|array| Ok(array.counted_by(progress).cancelled_by(stop)))?;
+            self.content(at)?.map(|array| Ok(array.counted_by(progress).cancelled_by(cancel)))?;
         Ok(match content {
             Content::One(array) => save(self.path(at), &array, Some(self.format)),
             Content::ByName(arrays) => save_arrays_with(
@@ -162,11 +162,11 @@ impl Target {
     pub(crate) fn check_values(
         &self,
         progress: &Progress,
-        stop: &CancelToken,
+        cancel: &CancelToken,
     ) -> tensorferry::Result<Vec<String>> {
         let mut messages = Vec::new();
         for (name, array) in self.arrays.named() {
-            let checked = array.counted_by(progress).cancelled_by(stop).check_values();
+            let checked = array.counted_by(progress).cancelled_by(cancel).check_values();
             match checked.map_err(Error::from) {
                 Err(error) if misfits(&error).is_some() => {
                     let name = name.filter(|_| self.arrays.all().count() > 1);
@@ -192,11 +192,11 @@ impl Target {
     pub(crate) fn resume(
         &self,
         progress: &Progress,
-        stop: &CancelToken,
+        cancel: &CancelToken,
         journal: &mut Journal,
     ) -> Outcome {
         let arrays = self.arrays.named().map(|(name, array)| {
-            (name.unwrap_or_default().to_owned(), array.counted_by(progress).cancelled_by(stop))
+            (name.unwrap_or_default().to_owned(), array.counted_by(progress).cancelled_by(cancel))
         });
         let (arrays, from): (Vec<(String, Array)>, u64) = (arrays.collect(), journal.reached());
         let journal = RefCell::new(journal);

@@ -88,13 +88,13 @@ pub(crate) fn summarize(array: &Array, wanted: Wanted) -> Result<Summary> {
 pub(crate) fn summarize_together(
     arrays: &[Array],
     wanted: Wanted,
-    stop: &CancelToken,
+    cancel: &CancelToken,
 ) -> Result<Vec<Summary>> {
     let row: usize = arrays.iter().map(|array| array.nbytes() / array.len().max(1)).sum();
     let batches = Dataset::from_rows(arrays.iter().cloned())?
         .batch((TOGETHER / row.max(1)).clamp(1, MOST_ROWS))?;
     let parts = (0..).zip(batches.iter()).flat_map(|(number, batch)| {
-        let batch = stop.check().map_err(Error::from).and(batch);
+        let batch = cancel.check().map_err(Error::from).and(batch);
         let (values, failed) = match batch {
             Ok(values) => (values, None),
             Err(error) => (Vec::new(), Some(Err(error))),

@@ -10,14 +10,14 @@ use tensorferry_io::cancel::is_interrupted;
 
 /// Computes element `index`. A panic in a stage becomes an error.
 pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
-    if cx.stop.is_cancelled() {
+    if cx.cancel.is_cancelled() {
         return Err(Error::Interrupted);
     }
     match catch_unwind(AssertUnwindSafe(|| {
         computing(cx.stats.as_ref(), || dataset.stage.get(index, cx))
     })) {
         // Nothing was cancelled, so the caller would request the element again, without end.
-        Ok(Err(Error::Interrupted)) if !cx.stop.is_cancelled() && !is_interrupted() => {
+        Ok(Err(Error::Interrupted)) if !cx.cancel.is_cancelled() && !is_interrupted() => {
             Err(crate::user_fn::function::failed(
                 "a function returned Error::Interrupted although nothing was interrupted. Return \
                     another error.",

@@ -28,7 +28,7 @@ impl ElementIter for InOrder {
         if self.position >= self.len {
             return Ok(None);
         }
-        value_of!(step(self.cx.stop.check()));
+        value_of!(step(self.cx.cancel.check()));
         // Advance first: after a panic, the next call continues with the element after it.
         self.position += 1;
         let element = step(self.dataset.stage.get(self.position - 1, &self.cx));

@@ -247,7 +247,7 @@ impl Iter {
     /// The next element, if it was computed ahead and is available without waiting, locking or
     /// computing.
     pub fn next_at_hand(&mut self) -> Option<Result<Element>> {
-        if self.cx.stop.is_cancelled() {
+        if self.cx.cancel.is_cancelled() {
             return None;
         }
         let element = match &mut self.mode {
@@ -298,8 +298,8 @@ impl Iter {
     /// A token that stops this iteration from any thread. The iteration then hands out
     /// [`Error::Interrupted`].
     #[must_use]
-    pub fn stop(&self) -> CancelToken {
-        self.cx.stop.clone()
+    pub fn cancel_token(&self) -> CancelToken {
+        self.cx.cancel.clone()
     }
 
     /// The plan that runs. If the iteration was resumed, it has the seeds of the checkpoint.
@@ -356,7 +356,7 @@ impl Iter {
     }
 
     fn poll(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
-        if self.cx.stop.is_cancelled() {
+        if self.cx.cancel.is_cancelled() {
             return Poll::Ready(Some(Err(Error::Interrupted)));
         }
         if let Mode::Producer(producer) = &self.mode
@@ -406,7 +406,7 @@ impl Iterator for Iter {
 
 impl Drop for Iter {
     fn drop(&mut self) {
-        self.cx.stop.cancel();
+        self.cx.cancel.cancel();
     }
 }
 

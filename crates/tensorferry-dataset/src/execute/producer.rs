@@ -9,7 +9,7 @@
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::execute::compute::{advance, waiting_state};
-use crate::execute::workers::{GLANCE, element_bytes};
+use crate::execute::workers::{POLL_INTERVAL, element_bytes};
 use crate::stage::{Context, Element, ElementIter, Interrupted};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -130,7 +130,7 @@ impl Producer {
             let producer = Arc::clone(&self.shared);
             match std::thread::Builder::new()
                 .name("tensorferry".into())
-                .spawn(move || producer.cx.stop.computing(|| producer.work()))
+                .spawn(move || producer.cx.cancel.computing(|| producer.work()))
             {
                 Ok(_) => self.process = Some(tensorferry_io::sync::process::process_id()),
                 Err(_) => return Poll::Ready(self.shared.next_here()),
@@ -202,7 +202,7 @@ impl Shared {
             if queue.consumer_waits {
                 self.ready.notify_one();
             }
-            if queue.ended || self.cx.stop.is_cancelled() {
+            if queue.ended || self.cx.cancel.is_cancelled() {
                 return;
             }
         }
@@ -235,7 +235,7 @@ impl Shared {
             if queue.ended {
                 return Poll::Ready(None);
             }
-            if self.cx.stop.check().is_err() {
+            if self.cx.cancel.check().is_err() {
                 return Poll::Ready(Some(Err(Error::Interrupted)));
             }
             let Some(waited) = self.wait(queue, deadline) else { return Poll::Pending };
@@ -257,7 +257,7 @@ impl Shared {
         if queue.thread_waits {
             self.room.notify_one();
         }
-        let patience = deadline.map_or(GLANCE, |deadline| GLANCE.min(deadline - now));
+        let patience = deadline.map_or(POLL_INTERVAL, |deadline| POLL_INTERVAL.min(deadline - now));
         let (mut queue, _) =
             self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
         queue.consumer_waits = false;
@@ -279,7 +279,7 @@ impl Shared {
     fn save(&self, deadline: Option<Instant>) -> Poll<Result<State>> {
         let mut queue = self.lock();
         queue.paused = true;
-        self.cx.stop.pause();
+        self.cx.cancel.pause();
         let saved = loop {
             if let Some(iter) = &queue.iter {
                 break Poll::Ready(
@@ -295,7 +295,7 @@ impl Shared {
             }
         };
         queue.paused = false;
-        self.cx.stop.resume();
+        self.cx.cancel.resume();
         if queue.thread_waits {
             self.room.notify_one();
         }

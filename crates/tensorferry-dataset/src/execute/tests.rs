@@ -233,7 +233,7 @@ fn an_endless_native_stream_is_waited_for_in_steps_and_stops_when_dropped() {
             return Ok(value(index));
         }
         loop {
-            cx.stop.check()?;
+            cx.cancel.check()?;
             std::thread::yield_now();
         }
     }));
@@ -243,7 +243,7 @@ fn an_endless_native_stream_is_waited_for_in_steps_and_stops_when_dropped() {
     for _ in 0..3 {
         assert!(iter.next_within(Duration::from_millis(1)).is_pending());
     }
-    iter.stop().cancel();
+    iter.cancel_token().cancel();
     assert!(matches!(iter.next(), Some(Err(Error::Interrupted))));
     drop(iter);
     eventually("no thread holds the plan", || Arc::strong_count(&dataset.stage) == 1);
@@ -398,7 +398,7 @@ fn an_iterator_inside_an_element_that_never_comes_has_a_state_before_it_is_stopp
             return Ok(value(index));
         }
         loop {
-            cx.stop.check()?;
+            cx.cancel.check()?;
             std::thread::yield_now();
         }
     }));
@@ -407,7 +407,7 @@ fn an_iterator_inside_an_element_that_never_comes_has_a_state_before_it_is_stopp
     eventually("the element is begun", || begun.load(Ordering::SeqCst) > 0);
     let running = iter.checkpoint().unwrap();
     eventually("the element is begun again", || begun.load(Ordering::SeqCst) > 1);
-    iter.stop().cancel();
+    iter.cancel_token().cancel();
     let stopped = iter.checkpoint().unwrap();
     for saved in [running, stopped] {
         assert_eq!(
@@ -422,7 +422,7 @@ fn what_is_interrupted_is_computed_again_however_it_runs() {
     for ahead in [0, 4] {
         for streamed in [false, true] {
             let plain = made(60, |index, cx| {
-                (0..20).try_for_each(|_| cx.stop.check())?;
+                (0..20).try_for_each(|_| cx.cancel.check())?;
                 Ok(value(index))
             });
             let dataset = Dataset::of(plain);

@@ -36,7 +36,7 @@ const WORTH_A_THREAD: Duration = Duration::from_nanos(500);
 /// signals meanwhile.
 pub(super) const LONG: Duration = Duration::from_millis(20);
 /// Interval of cancellation checks while waiting.
-pub(crate) const GLANCE: Duration = Duration::from_millis(50);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 type Group = Vec<Result<Element>>;
 
@@ -342,7 +342,7 @@ impl Shared {
             if queue.groups.is_empty() && queue.unclaimed >= self.work.len {
                 return Poll::Ready(None);
             }
-            if queue.unfinished.is_some() || self.work.cx.stop.is_cancelled() {
+            if queue.unfinished.is_some() || self.work.cx.cancel.is_cancelled() {
                 return Poll::Ready(Some(Vec::new()));
             }
             let now = Instant::now();
@@ -361,7 +361,8 @@ impl Shared {
                 return Poll::Pending;
             }
             self.wake_one(&queue);
-            let patience = deadline.map_or(GLANCE, |deadline| GLANCE.min(deadline - now));
+            let patience =
+                deadline.map_or(POLL_INTERVAL, |deadline| POLL_INTERVAL.min(deadline - now));
             queue.consumer_waits = true;
             (queue, _) =
                 self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
@@ -390,7 +391,7 @@ impl Shared {
         group.extend(rest);
         let mut queue = self.lock();
         queue.learn(cost);
-        if group.len() < ticket.len && !self.work.cx.stop.is_cancelled() {
+        if group.len() < ticket.len && !self.work.cx.cancel.is_cancelled() {
             queue.unfinished = Some((ticket, group));
             return queue;
         }

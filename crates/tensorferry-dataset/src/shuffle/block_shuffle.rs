@@ -238,7 +238,7 @@ impl BlockShuffle {
             let gather = |requests: &mut [RowRequest], out: &mut [RowsOut<'_>]| {
                 self.input.stage.gather(Columns::Some(&kind.which), requests, out, cx)
             };
-            let input = Input { order: &order, stop: &cx.stop, gather: &gather };
+            let input = Input { order: &order, cancel: &cx.cancel, gather: &gather };
             group.copy(here, out, &input)?;
             let taken = here.last().map_or(0, |request| request.index + 1);
             budget.taken(&group, taken, distance + 1, self.n);

@@ -153,7 +153,7 @@ impl Positions {
 impl ElementIter for Positions {
     fn next(&mut self) -> Step {
         while !self.bag.is_full() && self.next < self.len {
-            value_of!(step(self.cx.stop.check()));
+            value_of!(step(self.cx.cancel.check()));
             value_of!(step(self.bag.items.make_room(1)));
             self.bag.items.push(self.next);
             self.next += 1;
@@ -161,7 +161,7 @@ impl ElementIter for Positions {
         let Some(slot) = self.bag.pick() else { return Ok(None) };
         let index = self.bag.take(slot);
         let get = || {
-            self.cx.stop.check()?;
+            self.cx.cancel.check()?;
             self.input.stage.get(index, &self.cx)
         };
         step(get()).inspect_err(|_| self.bag.put_back(slot, index))
@@ -217,7 +217,7 @@ impl Values {
 impl ElementIter for Values {
     fn next(&mut self) -> Step {
         while !self.ended && !self.bag.is_full() {
-            value_of!(step(self.cx.stop.check()));
+            value_of!(step(self.cx.cancel.check()));
             value_of!(step(self.bag.items.make_room(1)));
             match self.input.next()? {
                 Some(Ok(element)) => self.bag.items.push(element),

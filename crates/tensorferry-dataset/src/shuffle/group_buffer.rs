@@ -21,7 +21,7 @@ use tensorferry_io::memory::pool;
 /// Bytes of rows in a part.
 const PART_BYTES: usize = 4 << 20;
 /// Interval of cancellation checks while waiting.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Identifies a shuffle, one of its orders, and the components whose rows a group holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) type Gather<'a> = dyn Fn(&mut [RowRequest], &mut [RowsOut<'_>]) -> Re
 /// Where the rows of a group come from.
 pub(crate) struct Input<'a> {
     pub(crate) order: &'a BlockOrder,
-    pub(crate) stop: &'a CancelToken,
+    pub(crate) cancel: &'a CancelToken,
     /// Gathers the components of the group.
     pub(crate) gather: &'a Gather<'a>,
 }
@@ -168,9 +168,11 @@ impl GroupBuffer {
             if let Some(all) = parts.iter().map(there).collect() {
                 return Ok(all);
             }
-            input.stop.check()?;
-            (parts, _) =
-                self.changed.wait_timeout(parts, GLANCE).unwrap_or_else(PoisonError::into_inner);
+            input.cancel.check()?;
+            (parts, _) = self
+                .changed
+                .wait_timeout(parts, POLL_INTERVAL)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -75,7 +75,7 @@ impl Stage for FromGenerator {
         Ok(Box::new(GeneratorIter {
             function: self.function.clone(),
             spec: self.spec.clone(),
-            stop: cx.stop.clone(),
+            cancel: cx.cancel.clone(),
             pass: Pass::NotStarted,
             taken: 0,
         }))
@@ -94,7 +94,7 @@ enum Pass {
 struct GeneratorIter {
     function: Function<(), Generator>,
     spec: Vec<Component>,
-    stop: CancelToken,
+    cancel: CancelToken,
     pass: Pass,
     taken: u64,
 }
@@ -104,7 +104,7 @@ impl GeneratorIter {
     fn start(&self) -> Result<Option<Generator>> {
         let mut generator = self.function.call(())?;
         for _ in 0..self.taken {
-            self.stop.check()?;
+            self.cancel.check()?;
             match generator.next() {
                 None => return Ok(None),
                 Some(Err(Error::Interrupted)) => return Err(Error::Interrupted),
@@ -138,7 +138,7 @@ impl GeneratorIter {
 
 impl ElementIter for GeneratorIter {
     fn next(&mut self) -> Step {
-        value_of!(step(self.stop.check()));
+        value_of!(step(self.cancel.check()));
         let Some(element) = self.advance()? else { return Ok(None) };
         let index = self.taken;
         self.taken = index.saturating_add(1);
@@ -249,9 +249,9 @@ mod tests {
 
     #[test]
     fn skipping_on_restore_stops_when_asked() {
-        let stop = CancelToken::default();
-        let cx = Context::new(crate::stage::Epoch(0), stop.clone());
-        let asked = stop.clone();
+        let cancel = CancelToken::default();
+        let cx = Context::new(crate::stage::Epoch(0), cancel.clone());
+        let asked = cancel.clone();
         let endless = Function::new("endless", move |()| {
             let asked = asked.clone();
             let each = (0_i64..).map(move |i| {

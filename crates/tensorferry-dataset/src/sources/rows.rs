@@ -164,7 +164,7 @@ impl Stage for OpenedRows {
                             &columns,
                             &mut requests.to_vec(),
                             &mut rows,
-                            &cx.stop,
+                            &cx.cancel,
                         )
                     };
                     self.arrays[group.components[0]].counting(bytes, read)?;

@@ -82,7 +82,7 @@ impl Stage for Opened {
     }
 
     fn get(&self, _index: u64, cx: &Context) -> Result<Element> {
-        self.arrays.iter().map(|array| Ok(array.cancelled_by(&cx.stop).read()?.into())).collect()
+        self.arrays.iter().map(|array| Ok(array.cancelled_by(&cx.cancel).read()?.into())).collect()
     }
 
     fn gather(
@@ -95,7 +95,7 @@ impl Stage for Opened {
         for (at, rows) in columns.indices(out.len()).zip(out) {
             let array = &self.arrays[at];
             for request in requests.iter() {
-                array.fill(0, array.len(), rows.slot(request.slot), &cx.stop)?;
+                array.fill(0, array.len(), rows.slot(request.slot), &cx.cancel)?;
             }
         }
         Ok(())

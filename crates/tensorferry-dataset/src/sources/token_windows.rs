@@ -186,7 +186,7 @@ impl TokenWindows {
         let (size, most) = (from.size(), (AT_ONCE / from.size()).max(span));
         let mut rest = requests;
         while !rest.is_empty() {
-            cx.stop.check()?;
+            cx.cancel.check()?;
             let (mut runs, mut places, mut total) = (Vec::<RowRun>::new(), Vec::new(), 0);
             for request in rest {
                 // Inside the array, so the arithmetic does not overflow.
@@ -216,7 +216,7 @@ impl TokenWindows {
                 column,
                 &runs,
                 RowsOut { bytes: tokens.as_mut_slice(), row: size },
-                &cx.stop,
+                &cx.cancel,
             )?;
             let (now, later) = rest.split_at(places.len());
             for (request, place) in now.iter().zip(places) {
@@ -305,7 +305,7 @@ impl Stage for TokenWindows {
         let plain = plain_rows(&all);
         let components = columns.indices(out.len());
         for (at, request) in requests.iter().enumerate() {
-            cx.stop.check()?;
+            cx.cancel.check()?;
             if let (Some(later), Some(bytes)) = (requests.get(at + AHEAD), plain) {
                 self.prefetch(bytes, later.index);
             }

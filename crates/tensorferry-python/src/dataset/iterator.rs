@@ -138,17 +138,17 @@ impl Slot {
 
     fn try_take(&self, me: ThreadId) -> Result<Box<Iter>, Busy> {
         let holder = &mut self.lock().holder;
-        let stop = match holder {
-            Holder::Taken(other, stop) if *other == me || stop.is_of_this_thread() => {
+        let cancel = match holder {
+            Holder::Taken(other, cancel) if *other == me || cancel.is_of_this_thread() => {
                 return Err(Busy::Here);
             }
             Holder::Taken(..) => return Err(Busy::Elsewhere),
-            Holder::Free(iter) => iter.stop(),
+            Holder::Free(iter) => iter.cancel_token(),
         };
-        if stop.is_of_this_thread() {
+        if cancel.is_of_this_thread() {
             return Err(Busy::Here);
         }
-        match std::mem::replace(holder, Holder::Taken(me, stop)) {
+        match std::mem::replace(holder, Holder::Taken(me, cancel)) {
             Holder::Free(iter) => Ok(iter),
             taken => {
                 *holder = taken;

@@ -61,7 +61,7 @@ impl PyArray {
         if bytes <= AT_ONCE {
             return py.detach(|| read(&self.inner)).or_raise(py);
         }
-        interruptible(py, |stop| read(&self.inner.cancelled_by(stop)))?.or_raise(py)
+        interruptible(py, |cancel| read(&self.inner.cancelled_by(cancel)))?.or_raise(py)
     }
 }
 

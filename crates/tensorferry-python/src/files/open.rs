@@ -50,15 +50,17 @@ pub(crate) fn open<'py>(
         }
     };
     let features = features.iter().map(feature).collect::<PyResult<Vec<_>>>()?;
-    let options = |stop: &CancelToken| OpenOptions {
+    let options = |cancel: &CancelToken| OpenOptions {
         format,
         mode,
         features: features.clone(),
         memory_limit: None,
-        cancel: stop.clone(),
+        cancel: cancel.clone(),
         ..OpenOptions::default()
     };
-    match interruptible(py, |stop| tensorferry::open_with(&paths, &options(stop)))?.or_raise(py)? {
+    match interruptible(py, |cancel| tensorferry::open_with(&paths, &options(cancel)))?
+        .or_raise(py)?
+    {
         Opened::Array(inner) => Ok(Bound::new(py, PyArray { inner, recipe })?.into_any()),
         Opened::Arrays(inner) => Ok(Bound::new(py, OpenedArrays { inner, recipe })?.into_any()),
     }

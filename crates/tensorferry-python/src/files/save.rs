@@ -39,7 +39,7 @@ pub(crate) fn save(
     let (path, format) = (fs_path(path)?, parse_format(py, format)?);
     // The caller has to prevent writes, as with every NumPy function that releases the GIL.
     let array = array_of(py, value, true)?;
-    interruptible(py, |stop| tensorferry::save(&path, &array.cancelled_by(stop), format))?
+    interruptible(py, |cancel| tensorferry::save(&path, &array.cancelled_by(cancel), format))?
         .or_raise(py)
 }
 
@@ -60,9 +60,9 @@ pub(crate) fn save_arrays(
         Ok((name, array_of(py, &value, true)?))
     };
     let arrays = arrays.iter().map(pair).collect::<PyResult<Vec<_>>>()?;
-    let write = |stop: &CancelToken| {
+    let write = |cancel: &CancelToken| {
         let arrays: Vec<_> =
-            arrays.iter().map(|(name, array)| (name, array.cancelled_by(stop))).collect();
+            arrays.iter().map(|(name, array)| (name, array.cancelled_by(cancel))).collect();
         tensorferry::save_arrays_with(&path, &arrays, format, compress, &metadata)
     };
     interruptible(py, write)?.or_raise(py)

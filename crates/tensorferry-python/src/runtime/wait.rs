@@ -19,24 +19,24 @@ pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
     work: impl FnOnce(&CancelToken) -> T + Send,
 ) -> PyResult<T> {
-    let stop = CancelToken::default();
+    let cancel = CancelToken::default();
     let work = Mutex::new(Some(work));
     let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
     let (send, mut receive) = channel();
     thread::scope(|scope| {
-        let stop = &stop;
+        let cancel = &cancel;
         let take = &take;
         let run = move || {
             if let Some(work) = take() {
                 // The receiver is gone only if the work was cancelled.
-                let _cancelled = send.send(work(stop));
+                let _cancelled = send.send(work(cancel));
             }
         };
         if let Err(error) =
             thread::Builder::new().name("tensorferry-work".into()).spawn_scoped(scope, run)
         {
             let Some(work) = take() else { return Err(error.into()) };
-            let (done, raised) = interrupt::run(py, || work(stop));
+            let (done, raised) = interrupt::run(py, || work(cancel));
             return raised.map(|()| done);
         }
         loop {
@@ -50,7 +50,7 @@ pub(crate) fn interruptible<T: Send>(
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if let Err(raised) = py.check_signals() {
-                stop.cancel();
+                cancel.cancel();
                 // The scope waits for the thread: without the GIL, which others may need.
                 let waits = &mut receive;
                 let _stopped = py.detach(move || waits.recv());

@@ -77,7 +77,7 @@ impl Dataset {
 pub(crate) fn stack(
     elements: &[Element],
     stage: &'static str,
-    stop: Option<&CancelToken>,
+    cancel: Option<&CancelToken>,
 ) -> Result<Element> {
     let Some(first) = elements.first() else {
         return Err(Error::Argument { stage, what: "no elements to stack".into() });
@@ -96,7 +96,7 @@ pub(crate) fn stack(
         let row = model.layout().nbytes();
         let stacked = filled(model.dtype(), &shape, |bytes| -> Result<()> {
             for (i, element) in elements.iter().enumerate() {
-                stop.map_or(Ok(()), CancelToken::check)?;
+                cancel.map_or(Ok(()), CancelToken::check)?;
                 write_row(element[at].tensor()?, &mut bytes[i * row..(i + 1) * row])?;
             }
             Ok(())
@@ -130,10 +130,10 @@ pub(crate) fn stacked(
         .collect();
     let Some(parts) = fixed else {
         let elements = (start..start + len as u64).map(|index| {
-            cx.stop.check()?;
+            cx.cancel.check()?;
             input.stage.get(index, cx)
         });
-        return stack(&collected(elements)?, stage, Some(&cx.stop));
+        return stack(&collected(elements)?, stage, Some(&cx.cancel));
     };
     let mut buffers = Vec::with_capacity(parts.len());
     for (dtype, (shape, row)) in &parts {
@@ -149,7 +149,7 @@ pub(crate) fn stacked(
     let most = (PART_BYTES / bytes.max(1)).clamp(1, PART_ROWS);
     let mut requests = Vec::with_capacity(most.min(len));
     for first in (0..len).step_by(most) {
-        cx.stop.check()?;
+        cx.cancel.check()?;
         let part = first..len.min(first + most);
         requests.clear();
         requests.extend(part.map(|slot| RowRequest { index: start + slot as u64, slot }));

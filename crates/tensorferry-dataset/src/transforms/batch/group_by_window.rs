@@ -230,7 +230,7 @@ impl GroupIter {
                 Err(error) => return Ok(Some(Err(error.at_element("group_by_window", index)))),
             }
         }
-        value_of!(step(self.cx.stop.check()));
+        value_of!(step(self.cx.cancel.check()));
         Ok(self.groups.waiting.pop_first().map(Ok))
     }
 

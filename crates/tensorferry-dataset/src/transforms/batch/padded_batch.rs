@@ -179,7 +179,7 @@ impl Padding {
     }
 
     /// Pads and stacks one component of the elements.
-    fn stack(&self, at: usize, elements: &[Element], stop: &CancelToken) -> Result<Value> {
+    fn stack(&self, at: usize, elements: &[Element], cancel: &CancelToken) -> Result<Value> {
         let tensors: Vec<&Tensor> =
             elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
         let target = self.target(at, &tensors)?;
@@ -189,7 +189,7 @@ impl Padding {
         let row = target.iter().fold(dtype.size(), |bytes, dim| bytes.saturating_mul(*dim));
         let padded = filled(dtype, &shape, |out| -> Result<()> {
             if tensors.iter().any(|tensor| tensor.shape() != target.as_slice()) {
-                fill(out, &self.value, stop)?;
+                fill(out, &self.value, cancel)?;
             }
             for (slot, tensor) in tensors.iter().enumerate() {
                 let tensor = packed(tensor)?;
@@ -233,8 +233,8 @@ impl Padding {
     }
 }
 
-fn pad(elements: &[Element], paddings: &[Padding], stop: &CancelToken) -> Result<Element> {
-    paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements, stop)).collect()
+fn pad(elements: &[Element], paddings: &[Padding], cancel: &CancelToken) -> Result<Element> {
+    paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements, cancel)).collect()
 }
 
 impl Stage for PaddedBatch {
@@ -271,18 +271,18 @@ impl Stage for PaddedBatch {
             stacked(&self.input, start, len, "padded_batch", cx)
         } else {
             let element = |at| {
-                cx.stop.check()?;
+                cx.cancel.check()?;
                 self.input.stage.get(start + at, cx)
             };
             collected((0..len as u64).map(element))
-                .and_then(|elements| pad(&elements, &self.paddings, &cx.stop))
+                .and_then(|elements| pad(&elements, &self.paddings, &cx.cancel))
         };
         batch.map_err(|error| self.input.explain(error).at_element("padded_batch", index))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        let (paddings, stop) = (Arc::clone(&self.paddings), cx.stop.clone());
-        let make = move |elements: &[Element]| pad(elements, &paddings, &stop);
+        let (paddings, cancel) = (Arc::clone(&self.paddings), cx.cancel.clone());
+        let make = move |elements: &[Element]| pad(elements, &paddings, &cancel);
         let size = (self.size, self.options.drop_remainder);
         batches(&self.input, cx, "padded_batch", size, make)
     }

@@ -209,7 +209,7 @@ impl Stage for Unbatch {
             requests.sort_by_key(|request| request.index / each);
         }
         for run in requests.chunk_by(|a, b| a.index / each == b.index / each) {
-            cx.stop.check()?;
+            cx.cancel.check()?;
             let batch = self.element(run.first().map_or(0, |request| request.index / each), cx)?;
             for (component, rows) in columns.indices(out.len()).zip(out.iter_mut()) {
                 for request in run {
@@ -269,7 +269,7 @@ impl UnbatchIter {
 impl ElementIter for UnbatchIter {
     fn next(&mut self) -> Step {
         loop {
-            value_of!(step(self.cx.stop.check()));
+            value_of!(step(self.cx.cancel.check()));
             if let Some((element, len, at)) = &mut self.current
                 && at < len
             {

@@ -128,7 +128,7 @@ impl Stage for Window {
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let spec = self.input.spec().to_vec();
         let iter = self.input.element_iter(cx)?;
-        Ok(Box::new(WindowIter::new(iter, spec, self.shape, cx.stop.clone())))
+        Ok(Box::new(WindowIter::new(iter, spec, self.shape, cx.cancel.clone())))
     }
 }
 

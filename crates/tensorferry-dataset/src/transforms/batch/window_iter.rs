@@ -40,7 +40,7 @@ pub(crate) struct WindowIter {
     index: u64,
     /// The error of the last element read, if it lies in no window and may have ended the input.
     failed: Option<Error>,
-    stop: CancelToken,
+    cancel: CancelToken,
 }
 
 /// An element, or its error. `Failed(None)` if the error was already reported.
@@ -74,16 +74,16 @@ impl WindowIter {
         input: Box<dyn ElementIter>,
         spec: Vec<Component>,
         shape: Windows,
-        stop: CancelToken,
+        cancel: CancelToken,
     ) -> Self {
         let (held, skip, index) = (VecDeque::new(), 0, 0);
-        Self { input, spec, shape, held, skip, ended: false, index, failed: None, stop }
+        Self { input, spec, shape, held, skip, ended: false, index, failed: None, cancel }
     }
 
     /// Reads until the next window is complete or the input ends.
     fn fill(&mut self) -> Step<()> {
         while !self.ended && (self.skip > 0 || (self.held.len() as u64) < self.shape.reach()) {
-            value_of!(step(self.stop.check()));
+            value_of!(step(self.cancel.check()));
             value_of!(step(self.held.make_room(1)));
             match self.input.next()? {
                 None => {

@@ -163,7 +163,7 @@ impl Stage for Sample {
             random: Random::new(Purpose::Sample, self.seed.value, epoch),
             step: 0,
             stop_on_empty_dataset: self.stop_on_empty_dataset,
-            stop: cx.stop.clone(),
+            cancel: cx.cancel.clone(),
         }))
     }
 }
@@ -175,7 +175,7 @@ struct SampleIter {
     /// Number of draws so far.
     step: u64,
     stop_on_empty_dataset: bool,
-    stop: CancelToken,
+    cancel: CancelToken,
 }
 
 impl SampleIter {
@@ -201,7 +201,7 @@ impl SampleIter {
 impl ElementIter for SampleIter {
     fn next(&mut self) -> Step {
         while !self.iters.all_over() {
-            value_of!(step(self.stop.check()));
+            value_of!(step(self.cancel.check()));
             let element = self.iters.next(self.drawn(self.step))?;
             self.step = self.step.wrapping_add(1);
             if element.is_some() {

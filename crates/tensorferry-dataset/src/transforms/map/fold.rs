@@ -24,7 +24,7 @@ impl Dataset {
         &self,
         initial: Element,
         function: &Function<(Element, Element), Element>,
-        stop: &CancelToken,
+        cancel: &CancelToken,
     ) -> Result<Element> {
         let wrong = |what: &str| Error::Argument { stage: "reduce", what: what.into() };
         if self.cardinality() == Cardinality::Infinite {
@@ -37,7 +37,8 @@ impl Dataset {
         );
         let Hints { direct_arrays, group_bytes, .. } = self.hints;
         let budget = MemoryBudget::new(direct_arrays, group_bytes, &Options::default());
-        let cx = Context { budget: Some(Arc::new(budget)), ..Context::new(Epoch(0), stop.clone()) };
+        let cx =
+            Context { budget: Some(Arc::new(budget)), ..Context::new(Epoch(0), cancel.clone()) };
         let mut input = Counted::new(self, &cx)?;
         let mut state = initial;
         loop {
@@ -91,8 +92,8 @@ mod tests {
 
     #[test]
     fn stops_when_asked() {
-        let stop = CancelToken::default();
-        let asked = stop.clone();
+        let cancel = CancelToken::default();
+        let asked = cancel.clone();
         let stops = Function::new("stops", move |(state, next): (Element, Element)| {
             if first(&next) == 10 {
                 asked.cancel();
@@ -100,7 +101,7 @@ mod tests {
             Ok(state)
         });
         assert!(matches!(
-            counting(1 << 40).fold(element(0), &stops, &stop),
+            counting(1 << 40).fold(element(0), &stops, &cancel),
             Err(Error::Interrupted)
         ));
     }

@@ -58,11 +58,11 @@ const AT_ONCE: usize = 16 << 20;
 ///
 /// # Errors
 /// [`crate::error::Error::Interrupted`].
-pub(crate) fn fill(out: &mut [u8], value: &[u8], stop: &CancelToken) -> Result<()> {
+pub(crate) fn fill(out: &mut [u8], value: &[u8], cancel: &CancelToken) -> Result<()> {
     let at_once = AT_ONCE / value.len().max(1) * value.len().max(1);
     for part in out.chunks_mut(at_once) {
         if part.len() == at_once {
-            stop.check()?;
+            cancel.check()?;
         }
         if value.iter().all(|byte| *byte == 0) {
             part.fill(0);

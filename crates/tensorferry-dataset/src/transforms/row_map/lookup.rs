@@ -182,7 +182,7 @@ impl RowMap for Lookup {
 
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()> {
         let Some(from) = self.from[at] else { return Ok(()) };
-        let Block { rows, out, stop, .. } = block;
+        let Block { rows, out, cancel, .. } = block;
         let len = self.table.shape()[0];
         let view = match &self.table {
             Table::Memory(table) => table.as_view(),
@@ -196,7 +196,7 @@ impl RowMap for Lookup {
                     &[column],
                     &mut requests,
                     &mut [RowsOut { bytes: &mut *out, row }],
-                    stop,
+                    cancel,
                 )?;
                 if array.dtype() == DType::Bool {
                     normalise_bools(out);

@@ -93,7 +93,7 @@ impl RowMap for OneHot {
 
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()> {
         let Some(from) = self.from[at] else { return Ok(()) };
-        fill(block.out, &[0], block.stop)?;
+        fill(block.out, &[0], block.cancel)?;
         for_each(from, block.rows, self.depth, |place, value| {
             let start = (place * self.depth + value) * self.one.len();
             block.out[start..start + self.one.len()].copy_from_slice(&self.one);

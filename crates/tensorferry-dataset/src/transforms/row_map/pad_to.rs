@@ -154,7 +154,7 @@ impl RowMap for PadTo {
         let (shape, value) = (block.shape, &self.values[at]);
         let target = self.shape(at, shape)?;
         if target.as_slice() != shape {
-            fill(block.out, value, block.stop)?;
+            fill(block.out, value, block.cancel)?;
         }
         for (_, row, out) in block.each() {
             place(row, shape, out, &target, value.len());

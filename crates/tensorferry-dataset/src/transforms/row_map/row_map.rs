@@ -26,7 +26,7 @@ pub(crate) struct Block<'a> {
     /// Output rows.
     pub(crate) out: &'a mut [u8],
     /// Checked while large rows are written.
-    pub(crate) stop: &'a CancelToken,
+    pub(crate) cancel: &'a CancelToken,
 }
 
 impl<'a> Block<'a> {

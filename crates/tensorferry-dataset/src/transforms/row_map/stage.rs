@@ -84,10 +84,17 @@ impl<M: RowMap> Inner<M> {
                 let view = tensor.as_view();
                 let rows = view.as_bytes().unwrap_or_default(); // packed, so `Some`
                 let changed = filled(spec.dtype, &shape, |out| {
-                    let (epoch, stop) = (cx.epoch, &cx.stop);
+                    let (epoch, cancel) = (cx.epoch, &cx.cancel);
                     self.map.apply(
                         at,
-                        Block { indices: &[index], epoch, shape: tensor.shape(), rows, out, stop },
+                        Block {
+                            indices: &[index],
+                            epoch,
+                            shape: tensor.shape(),
+                            rows,
+                            out,
+                            cancel,
+                        },
                     )
                 });
                 Ok((at, changed.map_err(|error| self.misfit(at, error))?))
@@ -157,7 +164,7 @@ impl<M: RowMap> RowMapStage<M> {
             let Some(part) = &mut scratch.parts[at] else { continue };
             let (rows, out) =
                 (&part.as_mut_slice()[..count * row], &mut out[at].bytes[slots(out[at].row)]);
-            let block = Block { indices, epoch: cx.epoch, shape, rows, out, stop: &cx.stop };
+            let block = Block { indices, epoch: cx.epoch, shape, rows, out, cancel: &cx.cancel };
             if let Err(error) = converting(cx.stats.as_ref(), || self.inner.map.apply(at, block)) {
                 return Err(self.first_misfit(scratch, error, cx));
             }
@@ -197,7 +204,7 @@ impl<M: RowMap> RowMapStage<M> {
                     shape,
                     rows,
                     out: out.as_mut_slice(),
-                    stop: &cx.stop,
+                    cancel: &cx.cancel,
                 };
                 if let Err(error) = self.inner.map.apply(at, block) {
                     return self.inner.misfit(at, error).at_element(self.inner.map.stage(), *index);
@@ -266,7 +273,7 @@ impl<M: RowMap> Stage for RowMapStage<M> {
         let mut scratch = Scratch { parts: parts?, indices: Vec::with_capacity(most) };
         let mut rest = requests;
         while let Some(first) = rest.first().map(|request| request.slot) {
-            cx.stop.check()?;
+            cx.cancel.check()?;
             let together = rest
                 .iter()
                 .take(most)
@@ -475,7 +482,7 @@ mod tests {
     fn a_interrupted_gather_stops() {
         let map = numbers(100, 2).scale(1.0, 0.0, None).unwrap();
         let cx = context(0);
-        cx.stop.cancel();
+        cx.cancel.cancel();
         let (mut a, mut b) = (vec![0; 800], vec![0; 400]);
         let mut out = [RowsOut { bytes: &mut a, row: 8 }, RowsOut { bytes: &mut b, row: 4 }];
         let mut requests: Vec<RowRequest> =

@@ -176,7 +176,7 @@ impl ElementIter for CacheIter {
     fn next(&mut self) -> Step {
         // Reserve memory before reading, so that no element is lost.
         if let Pass::Input(_, Some(seen)) = &mut self.pass {
-            value_of!(step(self.cx.stop.check()));
+            value_of!(step(self.cx.cancel.check()));
             value_of!(step(seen.make_room(1)));
         }
         let element = match &mut self.pass {
@@ -225,7 +225,7 @@ impl ElementIter for CacheIter {
             // The elements were kept where the state was saved, but not here: compute them again.
             (Pass::Input(..), State::Nothing) => {
                 while self.position < position {
-                    self.cx.stop.check()?;
+                    self.cx.cancel.check()?;
                     let next = self.next().map_err(|Interrupted| Error::Interrupted)?;
                     let Some(element) = next else {
                         let what = format!(

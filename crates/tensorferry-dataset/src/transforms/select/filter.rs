@@ -150,8 +150,8 @@ mod tests {
 
     #[test]
     fn a_filter_that_never_matches_stops_when_asked() {
-        let stop = CancelToken::default();
-        let asked = stop.clone();
+        let cancel = CancelToken::default();
+        let asked = cancel.clone();
         let dataset =
             counting(1 << 40).filter(Function::new("stops at 3", move |element: Element| {
                 if first(&element) == 3 {
@@ -160,7 +160,7 @@ mod tests {
                 Ok(false)
             }));
         let mut stream =
-            crate::testing::Pass(dataset.element_iter(&Context::new(Epoch(0), stop)).unwrap());
+            crate::testing::Pass(dataset.element_iter(&Context::new(Epoch(0), cancel)).unwrap());
         assert!(matches!(stream.next(), Some(Err(Error::Interrupted))));
     }
 

@@ -193,7 +193,7 @@ impl ElementIter for RepeatIter {
             self.input = None;
             self.round = self.round.saturating_add(1);
             self.any = false;
-            value_of!(step(self.cx.stop.check()));
+            value_of!(step(self.cx.cancel.check()));
         }
         Ok(None)
     }

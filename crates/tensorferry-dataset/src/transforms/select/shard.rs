@@ -179,7 +179,7 @@ impl Stage for Shard {
             counts: vec![0; self.origins.len() + 1],
             failed: None,
             origins: self.origins.clone(),
-            stop: cx.stop.clone(),
+            cancel: cx.cancel.clone(),
         }))
     }
 }
@@ -193,7 +193,7 @@ struct ShardIter {
     counts: Vec<u64>,
     /// The error of the last element read, if it belongs to another shard.
     failed: Option<Error>,
-    stop: CancelToken,
+    cancel: CancelToken,
 }
 
 impl ShardIter {
@@ -217,7 +217,7 @@ impl ShardIter {
 impl ElementIter for ShardIter {
     fn next(&mut self) -> Step {
         loop {
-            value_of!(step(self.stop.check()));
+            value_of!(step(self.cancel.check()));
             let Some(element) = self.input.next()? else {
                 return Ok(self.failed.take().map(Err));
             };

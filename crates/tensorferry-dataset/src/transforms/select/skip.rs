@@ -65,7 +65,7 @@ impl Stage for Skip {
             input: self.input.element_iter(cx)?,
             left: self.count,
             failed: None,
-            stop: cx.stop.clone(),
+            cancel: cx.cancel.clone(),
         }))
     }
 }
@@ -76,14 +76,14 @@ struct SkipIter {
     left: Option<u64>,
     /// The error of the last skipped element.
     failed: Option<Error>,
-    stop: CancelToken,
+    cancel: CancelToken,
 }
 
 impl ElementIter for SkipIter {
     fn next(&mut self) -> Step {
         let Some(mut left) = self.left else { return Ok(None) };
         while left > 0 {
-            value_of!(step(self.stop.check()));
+            value_of!(step(self.cancel.check()));
             match self.input.next()? {
                 // The next elements would fail too.
                 Some(Err(error)) if is_no_memory(&error) => return Ok(Some(Err(error))),
