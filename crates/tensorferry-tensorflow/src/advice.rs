@@ -41,7 +41,7 @@ impl FileAdvice for InPython {
 impl Advice for InPython {
     fn choose(&self, hint: Hint) -> String {
         match hint {
-            Hint::LeaveOut => "Leave it out with which=.".into(),
+            Hint::LeaveOut => "To leave it out, pass which=.".into(),
             Hint::FlattenWindows => {
                 "Flatten it first: flat_map(lambda window: window.batch(n)).".into()
             }
