@@ -22,11 +22,7 @@ const SPARE: usize = 2 << 20;
 /// Maximum size of an allocation to retry.
 const SMALL: usize = 256 << 10;
 
-static BLOCK: AtomicPtr<u8> = AtomicPtr::new(null_mut());
-/// The reserve from the allocator's free memory, if the system has none.
-static HEAP: AtomicPtr<u8> = AtomicPtr::new(null_mut());
-/// Whether the reserve was used.
-static LOW: AtomicBool = AtomicBool::new(false);
+static RESERVE: Reserve = Reserve::new();
 
 /// The system's allocator with the reserve of [`keep_spare`]. For programs, as their
 /// `#[global_allocator]`.
@@ -44,15 +40,7 @@ pub struct SpareAllocator;
 
 /// Reserves memory for a [`SpareAllocator`]: 2 MiB of address space, which is not touched.
 pub fn keep_spare() {
-    if BLOCK.load(Ordering::Relaxed).is_null()
-        && let Some(block) = pages::map(SPARE)
-        && BLOCK
-            .compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
-            .is_err()
-    {
-        // SAFETY: `map` made it just now, and it is nowhere else.
-        unsafe { pages::unmap(block, SPARE) };
-    }
+    RESERVE.keep();
 }
 
 /// Fails if the reserve was used and cannot be renewed.
@@ -61,7 +49,7 @@ pub fn keep_spare() {
 /// [`Error::Allocation`].
 #[inline]
 pub(crate) fn check() -> Result<()> {
-    if LOW.load(Ordering::Relaxed) { recover() } else { Ok(()) }
+    RESERVE.check()
 }
 
 /// Reserves space for `more` items in a list.
@@ -74,58 +62,99 @@ pub fn make_room<T>(list: &mut Vec<T>, more: usize) -> Result<()> {
     list.try_reserve(more).map_err(|_| Error::Allocation { bytes })
 }
 
-#[cold]
-fn recover() -> Result<()> {
-    keep_spare();
-    if BLOCK.load(Ordering::Relaxed).is_null() {
-        shelves::trim();
-        keep_spare();
-    }
-    if BLOCK.load(Ordering::Relaxed).is_null() && !keep_from_heap() {
-        return Err(Error::Allocation { bytes: SPARE });
-    }
-    LOW.store(false, Ordering::Relaxed);
-    Ok(())
-}
-
-/// The layout of [`HEAP`].
+/// The layout of [`Reserve::heap`].
 fn heap_layout() -> Option<Layout> {
     Layout::from_size_align(SPARE, align_of::<usize>()).ok()
 }
 
-/// Reserves memory from the allocator. Returns false if there is none.
-fn keep_from_heap() -> bool {
-    if !HEAP.load(Ordering::Relaxed).is_null() {
-        return true;
-    }
-    let Some(layout) = heap_layout() else { return false };
-    // SAFETY: the size is not zero.
-    let Some(block) = NonNull::new(unsafe { System.alloc(layout) }) else { return false };
-    if HEAP
-        .compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
-        .is_err()
-    {
-        // SAFETY: `System` made it just now with this layout, and it is nowhere else.
-        unsafe { System.dealloc(block.as_ptr(), layout) };
-    }
-    true
+/// The reserve of a process.
+struct Reserve {
+    /// Address space of the system.
+    block: AtomicPtr<u8>,
+    /// The reserve from the allocator's free memory, if the system has none.
+    heap: AtomicPtr<u8>,
+    /// Whether the reserve was used.
+    low: AtomicBool,
 }
 
-/// Returns the reserve to the system. False if there is none.
-fn give_back() -> bool {
-    if let (Some(block), Some(layout)) =
-        (NonNull::new(HEAP.swap(null_mut(), Ordering::AcqRel)), heap_layout())
-    {
-        LOW.store(true, Ordering::Relaxed);
-        // SAFETY: `System` made it with this layout, and the swap took the only pointer to it.
-        unsafe { System.dealloc(block.as_ptr(), layout) };
-        return true;
+impl Reserve {
+    const fn new() -> Self {
+        Self {
+            block: AtomicPtr::new(null_mut()),
+            heap: AtomicPtr::new(null_mut()),
+            low: AtomicBool::new(false),
+        }
     }
-    let Some(block) = NonNull::new(BLOCK.swap(null_mut(), Ordering::AcqRel)) else { return false };
-    LOW.store(true, Ordering::Relaxed);
-    // SAFETY: `map` made it, and the swap took the only pointer to it.
-    unsafe { pages::unmap(block, SPARE) };
-    true
+
+    fn keep(&self) {
+        if self.block.load(Ordering::Relaxed).is_null()
+            && let Some(block) = pages::map(SPARE)
+            && self
+                .block
+                .compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+        {
+            // SAFETY: `map` made it just now, and it is nowhere else.
+            unsafe { pages::unmap(block, SPARE) };
+        }
+    }
+
+    #[inline]
+    fn check(&self) -> Result<()> {
+        if self.low.load(Ordering::Relaxed) { self.recover() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn recover(&self) -> Result<()> {
+        self.keep();
+        if self.block.load(Ordering::Relaxed).is_null() {
+            shelves::trim();
+            self.keep();
+        }
+        if self.block.load(Ordering::Relaxed).is_null() && !self.keep_from_heap() {
+            return Err(Error::Allocation { bytes: SPARE });
+        }
+        self.low.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reserves memory from the allocator. Returns false if there is none.
+    fn keep_from_heap(&self) -> bool {
+        if !self.heap.load(Ordering::Relaxed).is_null() {
+            return true;
+        }
+        let Some(layout) = heap_layout() else { return false };
+        // SAFETY: the size is not zero.
+        let Some(block) = NonNull::new(unsafe { System.alloc(layout) }) else { return false };
+        if self
+            .heap
+            .compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
+            // SAFETY: `System` made it just now with this layout, and it is nowhere else.
+            unsafe { System.dealloc(block.as_ptr(), layout) };
+        }
+        true
+    }
+
+    /// Returns the reserve to the system. False if there is none.
+    fn give_back(&self) -> bool {
+        if let (Some(block), Some(layout)) =
+            (NonNull::new(self.heap.swap(null_mut(), Ordering::AcqRel)), heap_layout())
+        {
+            self.low.store(true, Ordering::Relaxed);
+            // SAFETY: `System` made it with this layout, and the swap took the only pointer to it.
+            unsafe { System.dealloc(block.as_ptr(), layout) };
+            return true;
+        }
+        let Some(block) = NonNull::new(self.block.swap(null_mut(), Ordering::AcqRel)) else {
+            return false;
+        };
+        self.low.store(true, Ordering::Relaxed);
+        // SAFETY: `map` made it, and the swap took the only pointer to it.
+        unsafe { pages::unmap(block, SPARE) };
+        true
+    }
 }
 
 /// Retries a small allocation after releasing the reserve.
@@ -134,7 +163,7 @@ fn again(size: usize, allocate: impl Fn() -> *mut u8) -> *mut u8 {
     if size > SMALL {
         return null_mut();
     }
-    give_back();
+    RESERVE.give_back();
     // Retry in any case: another thread may have released the reserve just before.
     allocate()
 }
@@ -190,14 +219,16 @@ mod tests {
 
     #[test]
     fn what_is_set_aside_is_given_back_once_and_set_aside_again() {
-        keep_spare();
-        assert!(give_back());
-        assert!(!give_back());
-        assert!(check().is_ok());
-        assert!(give_back());
-        assert!(keep_from_heap() && keep_from_heap());
-        assert!(give_back());
-        assert!(!give_back());
+        // Its own: other tests renew the reserve of the process.
+        let reserve = Reserve::new();
+        reserve.keep();
+        assert!(reserve.give_back());
+        assert!(!reserve.give_back());
+        assert!(reserve.check().is_ok());
+        assert!(reserve.give_back());
+        assert!(reserve.keep_from_heap() && reserve.keep_from_heap());
+        assert!(reserve.give_back());
+        assert!(!reserve.give_back());
         assert!(again(SMALL + 1, || NonNull::dangling().as_ptr()).is_null());
         assert!(!again(SMALL, || NonNull::dangling().as_ptr()).is_null());
         assert!(check().is_ok());
