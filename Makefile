@@ -111,6 +111,9 @@ msrv: $(VENV)/.made
 
 # Every crate that is published, packed and built from its package: versions, READMEs and licences included.
 publish-check:
+	# Cargo keeps what an earlier check unpacked, by version alone.
+	rm -rf "$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/-*/tensorferry*-[0-9]* \
+		"$${CARGO_HOME:-$$HOME/.cargo}"/registry/cache/-*/tensorferry*-[0-9]*
 	cargo publish --workspace --exclude tensorferry-python --dry-run --allow-dirty
 
 # fio says what a device gives at most. W5 and W6 say so where it is missing.
