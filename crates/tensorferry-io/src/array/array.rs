@@ -5,7 +5,7 @@ use crate::array::progress::Progress;
 use crate::array::row_source::{RowSource, Stored};
 use crate::array::tensor_rows::Source;
 use crate::cancel::CancelToken;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::gather::request::{RowRequest, no_row};
 use crate::gather::rows_out::RowsOut;
 use crate::gather::rows_out::{filled, normalise_bools};
@@ -213,18 +213,14 @@ impl Array {
     /// [`tensorferry_core::Error::NotShareable`] if it is not in memory, or in more than one piece.
     pub fn tensor(&self) -> Result<Tensor> {
         let Some(tensor) = self.source.tensor(self.column) else {
-            return Err(Error::Core(CoreError::NotShareable {
-                why: match self.mode {
-                    Mode::Map => {
-                        "the array is made of several files, or converted as it is read. Take a \
-                        slice, or copy it into memory with read()."
-                    }
-                    _ => {
-                        "the array is not memory-mapped. Open it memory-mapped, take a \
-                        slice, or copy it into memory with read()."
-                    }
-                },
-            }));
+            if self.mode == Mode::Map {
+                let why = "the array is made of several files, or converted as it is read. Take a \
+                    slice, or copy it into memory with read().";
+                return Err(Error::Core(CoreError::NotShareable { why }));
+            }
+            let why = "the array is not memory-mapped. Take a slice, or copy it into memory with \
+                read().";
+            return Err(Error::Core(CoreError::NotShareable { why }).with_hint(Hint::Map));
         };
         Ok(if self.shape.is_empty() { tensor.index(&[Index::At(0)])? } else { tensor.clone() })
     }

@@ -280,3 +280,16 @@ fn an_opened_thing_says_what_it_is() {
     assert_eq!((array.mode(), array.nbytes()), (Mode::Map, 2));
     assert_eq!(array.paths().collect::<Vec<_>>(), [path.as_path()]);
 }
+
+#[test]
+fn an_array_that_is_read_names_the_mode_that_shares_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.npy");
+    crate::save_npy(&path, &Tensor::from_vec(vec![1_i8, 2], &[2]).unwrap().as_view()).unwrap();
+    let array = open_with(&[&path], &Mode::Read.into()).unwrap().array().unwrap();
+    let error = array.tensor().unwrap_err();
+    assert_eq!(error.code(), "not_shareable");
+    assert!(error.to_string().ends_with("Open it with Mode::Map."), "{error}");
+    let mapped = open_with(&[&path], &Mode::Map.into()).unwrap().array().unwrap();
+    assert!(mapped.tensor().is_ok());
+}
