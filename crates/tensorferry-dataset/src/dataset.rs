@@ -2,11 +2,13 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::execute::compute::{caught, compute};
 use crate::execute::options::ReadAhead;
 use crate::names::Names;
 use crate::shuffle::prng::Seed;
-use crate::spec::{Cardinality, Component};
+use crate::spec::{self, Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, Epoch};
+use crate::transforms::batch::stacked::gathered;
 use std::fmt;
 use std::sync::Arc;
 use tensorferry_io::cancel::CancelToken;
@@ -58,19 +60,43 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::get`].
     pub fn get_in(&self, index: u64, epoch: Epoch) -> Result<Element> {
-        let inside = match self.cardinality() {
-            Cardinality::Finite(n) => index < n,
-            _ => true,
+        self.check_index(index)?;
+        compute(self, index, &Context::new(epoch, CancelToken::default()))
+    }
+
+    /// The elements at these indices of an epoch, stacked as by [`Dataset::batch`], and gathered
+    /// together. There has to be at least one.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::{Dataset, Epoch};
+    ///
+    /// let batch = Dataset::range(0, 10, 1, DType::Int64)?.get_batch(&[7, 0, 7], Epoch(0))?;
+    /// assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[7, 0, 7][..]));
+    /// # Ok::<(), tensorferry_dataset::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Dataset::get`] and [`Dataset::batch`].
+    pub fn get_batch(&self, indices: &[u64], epoch: Epoch) -> Result<Element> {
+        indices.iter().try_for_each(|&index| self.check_index(index))?;
+        spec::tensors(self.spec(), "get")?;
+        let Some(&first) = indices.first() else {
+            return Err(Error::Argument { stage: "get", what: "there are no indices".into() });
         };
-        if !self.is_indexed() || !inside {
-            let what = format!(
-                "element {index} of {:?}; indexed: {}",
-                self.cardinality(),
-                self.is_indexed()
-            );
-            return Err(Error::Argument { stage: "get", what });
+        let cx = Context::new(epoch, CancelToken::default());
+        let stacked = || gathered(self, indices.len(), |slot| indices[slot], "get", &cx);
+        caught(first, &cx, stacked).map_err(|error| self.explain(error))
+    }
+
+    /// # Errors
+    /// [`Error::Argument`] if the plan is not indexed or has no such element.
+    fn check_index(&self, index: u64) -> Result<()> {
+        if self.indexed && self.cardinality.finite().is_none_or(|n| index < n) {
+            return Ok(());
         }
-        self.stage.get(index, &Context::new(epoch, CancelToken::default()))
+        let what = format!("element {index} of {:?}; indexed: {}", self.cardinality, self.indexed);
+        Err(Error::Argument { stage: "get", what })
     }
 
     /// The plan's description: `from_tensor_slices(10 x (int32[])) | take(7)`. A checkpoint

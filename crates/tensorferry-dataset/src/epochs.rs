@@ -340,6 +340,15 @@ impl EpochCounter {
         known.roots.iter().filter_map(of_root).max().map(|(_, epoch)| epoch)
     }
 
+    /// The epoch of the last call of [`EpochCounter::set`] for this plan or one that it derives
+    /// from; else the first. For elements that are read by index, outside of passes.
+    #[must_use]
+    pub fn set_or_first(&self) -> Epoch {
+        let known = self.known();
+        let set = REGISTRY.lock().last_set(known);
+        Epoch(set.map_or(0, |(_, epoch)| epoch))
+    }
+
     /// Continues after a resumed iteration: the next pass is the one after it. Drawn seeds become
     /// those of the checkpoint, in every plan over the stages that drew them. Passes in progress
     /// are not affected.

@@ -72,5 +72,7 @@ pub use transforms::map::scan::check_running;
 pub use transforms::row_map::flip::FlipOptions;
 pub use transforms::row_map::pad_to::PadToOptions;
 pub use transforms::row_map::random_crop::CropOptions;
+pub use transforms::select::draw::DrawOptions;
+pub use transforms::select::filter_batched::FilterOptions;
 pub use user_fn::function::{Capture, Function, failed};
 pub use value::check;

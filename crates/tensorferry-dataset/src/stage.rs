@@ -156,7 +156,7 @@ impl<'a> Elements<'a> {
 
 /// The indices of a stage that hands out elements of its input.
 pub(crate) trait Locate {
-    /// The input's index of element `index`. It increases with `index`.
+    /// The input's index of element `index`. It increases with `index`, or decreases.
     fn locate(&self, index: u64) -> u64;
 
     /// Replaces all indices by the input's.
@@ -345,6 +345,12 @@ pub(crate) trait Stage: Send + Sync {
         None
     }
 
+    /// One pass over the elements as indices of an indexed dataset, if that is all they are. Then
+    /// `batch` gathers its rows together.
+    fn picks(&self, _cx: &Context) -> Result<Option<Picked>> {
+        Ok(None)
+    }
+
     /// One pass over the elements in order. Indexed stages need not implement it: see
     /// [`Dataset::element_iter`].
     fn element_iter(&self, _cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -402,6 +408,22 @@ pub(crate) trait ElementIter: Send {
     ///
     /// # Errors
     /// [`Error::State`] if the state is not one of this kind of iterator.
+    fn restore(&mut self, state: &State) -> Result<()>;
+}
+
+/// Elements of an indexed dataset whose indices only iterating tells.
+pub(crate) struct Picked {
+    pub(crate) source: Dataset,
+    pub(crate) indices: Box<dyn Picks>,
+}
+
+/// One pass over indices. Errors and interruptions are those of an [`ElementIter`].
+pub(crate) trait Picks: Send {
+    fn next(&mut self) -> Step<u64>;
+
+    /// As [`ElementIter::save`]. Called for each element, and therefore cheap.
+    fn save(&self) -> State;
+
     fn restore(&mut self, state: &State) -> Result<()>;
 }
 

@@ -16,6 +16,7 @@ impl Error {
         match self {
             Self::Argument { stage, .. }
             | Self::UnequalShapes { stage, .. }
+            | Self::NoElement { stage, .. }
             | Self::UnequalLengths { stage, .. } => Some(stage),
             Self::InComponent { source, .. } | Self::WithHint { source, .. } => source.stage(),
             _ => None,
@@ -105,6 +106,16 @@ impl Error {
             Self::Argument { what, .. }
             | Self::ElementMismatch { what }
             | Self::Saved { what, .. } => f.write_str(what),
+            Self::NoElement { position, index, len: None, .. } => write!(
+                f,
+                "index {index} at position {position} has no element: the dataset is infinite and \
+                 is not counted from its end"
+            ),
+            Self::NoElement { position, index, len: Some(len), .. } => write!(
+                f,
+                "index {index} at position {position} is out of range: the dataset has {len} \
+                 elements. Indices are less than {len} and at least -{len}."
+            ),
             Self::UnequalShapes { shapes, .. } => write!(
                 f,
                 "shape {:?} beside {:?}. Elements of one batch need one shape: pad them with \

@@ -28,6 +28,17 @@ layer_errors! {
             /// What is wrong with it, and the way out.
             what: String,
         } = "argument" / Argument,
+        /// An index for which the dataset has no element.
+        NoElement {
+            /// The method: `"select"`.
+            stage: &'static str,
+            /// The index's position among the indices.
+            position: u64,
+            /// The index.
+            index: i128,
+            /// How many elements there are; `None` if there is no end.
+            len: Option<u64>,
+        } = "index_out_of_range" / Index,
         /// Elements of different shapes where one shape is needed.
         UnequalShapes {
             /// The method: `"batch"`.

@@ -13,9 +13,16 @@ pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Ele
     if cx.cancel.is_cancelled() {
         return Err(Error::Interrupted);
     }
-    match catch_unwind(AssertUnwindSafe(|| {
-        computing(cx.stats.as_ref(), || dataset.stage.get(index, cx))
-    })) {
+    caught(index, cx, || computing(cx.stats.as_ref(), || dataset.stage.get(index, cx)))
+}
+
+/// Runs work for element `index`. A panic becomes an error.
+pub(crate) fn caught(
+    index: u64,
+    cx: &Context,
+    work: impl FnOnce() -> Result<Element>,
+) -> Result<Element> {
+    match catch_unwind(AssertUnwindSafe(work)) {
         // Nothing was cancelled, so the caller would request the element again, without end.
         Ok(Err(Error::Interrupted)) if !cx.cancel.is_cancelled() && !is_interrupted() => {
             Err(crate::user_fn::function::failed(

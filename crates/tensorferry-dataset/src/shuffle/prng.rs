@@ -129,9 +129,15 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     for chunk in bytes.chunks(8) {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
-        state = mix(state ^ u64::from_le_bytes(word)).wrapping_add(GOLDEN);
+        state = hashed(state, u64::from_le_bytes(word));
     }
     state
+}
+
+/// The state of a hash after one more word: see [`hash`].
+#[must_use]
+pub(crate) fn hashed(state: u64, word: u64) -> u64 {
+    mix(state ^ word).wrapping_add(GOLDEN)
 }
 
 /// What numbers are drawn for. Stages of different kinds with the same seed draw unrelated numbers.
@@ -158,6 +164,10 @@ pub(crate) enum Purpose {
     Rows = 9,
     /// The seeds of a dataset that a function makes.
     Inner = 10,
+    /// The order of the elements that `split` divides.
+    Split = 11,
+    /// Which elements `draw` draws.
+    Draw = 12,
 }
 
 /// A sequence of random numbers, each accessible by its position.

@@ -7,8 +7,8 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{
     CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
 };
-use crate::transforms::batch::batch::stacked;
 use crate::transforms::batch::gathered::{batches, count, len_from};
+use crate::transforms::batch::stacked::stacked;
 use crate::transforms::row_map::boxes::{fill, place};
 use std::sync::Arc;
 use tensorferry_core::{Dims, Shape, Tensor, TensorSpec};
