@@ -25,7 +25,7 @@ from tensorferry._internal import (
 from tensorferry._memory import aligned_memory
 from tensorferry._nest.specs import DatasetSpec, TensorSpec
 from tensorferry._version import __version__ as __version__
-from tensorferry.dataset import Dataset
+from tensorferry.dataset import Dataset, balanced_weights
 from tensorferry.dataset._options import Options
 from tensorferry.errors import Error
 
@@ -39,6 +39,7 @@ __all__ = [
     "Tensor",
     "TensorSpec",
     "aligned_memory",
+    "balanced_weights",
     "can_convert",
     "convert_into",
     "convert_to_tensor",

@@ -33,10 +33,13 @@ __all__ = [
     "convert_into",
     "convert_to_tensor",
     "describe",
+    "draw",
     "dtype_name",
     "empty",
     "error_codes",
     "filter",
+    "filter_batched",
+    "filter_components",
     "flat_map",
     "flip",
     "fold",
@@ -45,6 +48,8 @@ __all__ = [
     "from_generator",
     "from_tensor_slices",
     "from_tensors",
+    "get",
+    "get_batch",
     "group_by_window",
     "interleave",
     "interpreter_exits",
@@ -72,9 +77,12 @@ __all__ = [
     "save_npy",
     "scale",
     "scan",
+    "select",
     "set_memory_handler",
     "smallest_dtype",
+    "split",
     "stacked",
+    "stride",
     "take_while",
     "tensor",
     "token_windows",
@@ -302,6 +310,33 @@ def pad_to(
 ) -> Plan: ...
 def describe(value: TensorLike) -> tuple[str, int]: ...
 def filter(plan: Plan, name: _Name, function: Callable[..., Any], packer: Packer) -> Plan: ...
+def filter_batched(
+    plan: Plan,
+    name: _Name,
+    function: Callable[..., Any],
+    packer: Packer,
+    components: Sequence[int] | None,
+    batch_size: int,
+) -> Plan: ...
+def filter_components(
+    plan: Plan,
+    name: _Name,
+    function: Callable[..., Any],
+    packer: Packer,
+    components: Sequence[int],
+) -> Plan: ...
+def get(plan: Plan, index: int, packer: Packer) -> Any: ...
+def get_batch(plan: Plan, indices: Sequence[int], packer: Packer) -> Any: ...
+def select(plan: Plan, indices: _Source) -> Plan: ...
+def stride(plan: Plan, start: int, step: int, len: int) -> Plan: ...
+def split(plan: Plan, sizes: Sequence[int], seed: int | None, at: int) -> Plan: ...
+def draw(
+    plan: Plan,
+    num_samples: int | None,
+    weights: TensorLike | None,
+    seed: int | None,
+    rerandomize: bool,
+) -> Plan: ...
 def take_while(plan: Plan, name: _Name, function: Callable[..., Any], packer: Packer) -> Plan: ...
 def placeholder(spec: Sequence[_Part]) -> Plan: ...
 def flat_map(

@@ -49,6 +49,10 @@ def rows() -> Any:
     return tfy.Dataset.from_tensor_slices(np.arange(12).reshape(6, 2)).with_format("numpy")
 
 
+def evens(x: Any) -> Any:
+    return x % 2 == 0
+
+
 def drained(dataset: Any) -> Any:
     """Takes some elements, which may fail, of a possibly huge number."""
     return list(dataset.take(3)) if isinstance(dataset, tfy.Dataset) else dataset
@@ -70,6 +74,13 @@ CALLS: dict[tuple[str, str], Call] = {
     ("shuffle", "buffer_size"): lambda n: numbers().shuffle(n),
     ("shuffle", "seed"): lambda n: numbers().shuffle(6, seed=n),
     ("shuffle", "block"): lambda n: numbers().shuffle(seed=1, block=n),
+    ("filter", "batch_size"): lambda n: numbers().filter(evens, batched=True, batch_size=n),
+    ("split", "sizes"): lambda n: numbers().split(n)[0],
+    ("split", "seed"): lambda n: numbers().split(0.5, seed=n)[0],
+    ("sample", "num_samples"): lambda n: numbers().sample(n),
+    ("sample", "seed"): lambda n: numbers().sample(2, seed=n),
+    ("slice", "stop"): lambda n: numbers()[:n],
+    ("slice", "step"): lambda n: numbers()[::n],
     ("window", "size"): lambda n: numbers().window(n),
     ("window", "shift"): lambda n: numbers().window(2, shift=n),
     ("window", "stride"): lambda n: numbers().window(2, stride=n),

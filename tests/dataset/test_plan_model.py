@@ -55,6 +55,13 @@ BUILD: dict[str, Any] = {
     ),
     "map": lambda d: d.map(add, output_signature=tfy.TensorSpec((), "int64")),
     "filter": lambda d: d.filter(keep),
+    "select": lambda d, at: d.select([i for i in at if -len(d) <= i < len(d)]),
+    "slice": lambda d, *parts: d[slice(*parts)],
+    "split": lambda d, share, seed, at: d.split(share / 10, seed=seed)[at],
+    "sample": lambda d, draws, seed, anew: d.sample(
+        draws if len(d) else 0, seed=seed, rerandomize_each_iteration=anew
+    ),
+    "filter_batched": lambda d: d.filter(keep, batched=True, batch_size=3),
     "take_while": lambda d: d.take_while(low),
     "twice": lambda d: d.flat_map(twice, output_signature=tfy.TensorSpec((), "int64")),
     "unique": lambda d: d.unique(),
@@ -84,6 +91,7 @@ def plans(draw, most: int = 6, branches: int = 1) -> Plan:
             "batch",
             "map",
             "filter",
+            "filter_batched",
             "take_while",
             "twice",
             "unique",
@@ -91,7 +99,8 @@ def plans(draw, most: int = 6, branches: int = 1) -> Plan:
             "prefetch",
         ]
         if plan.indexed:
-            names += ["shuffle"] * 6 + ["blocks"] * 2
+            names += ["shuffle"] * 6 + ["blocks"] * 2 + ["select", "slice", "sample"]
+            names += ["split"] * (not varies(plan))
         if branches:
             names += ["concatenate", "zip"]
         name = draw(st.sampled_from(names))
@@ -111,11 +120,28 @@ def plans(draw, most: int = 6, branches: int = 1) -> Plan:
             plan = Plan(
                 name, [plan], (draw(SEEDS), draw(st.integers(1, 5)), draw(st.integers(1, 4)))
             )
+        elif name == "select":
+            plan = Plan(name, [plan], (draw(st.lists(st.integers(-40, 39), max_size=30)),))
+        elif name == "slice":
+            ends = st.none() | st.integers(-50, 50)
+            step = st.none() | st.integers(-4, 4).filter(bool)
+            plan = Plan(name, [plan], (draw(ends), draw(ends), draw(step)))
+        elif name == "split":
+            share, at = draw(st.integers(0, 10)), draw(st.integers(0, 1))
+            plan = Plan(name, [plan], (share, draw(SEEDS), at))
+        elif name == "sample":
+            plan = Plan(name, [plan], (draw(st.integers(0, 30)), draw(SEEDS), draw(st.booleans())))
         elif name in ("concatenate", "zip"):
             plan = Plan(name, [plan, draw(plans(most=2, branches=0))])
         else:
             plan = Plan(name, [plan])
     return plan
+
+
+def varies(plan: Plan) -> bool:
+    """Whether elements or their order differ by epoch."""
+    own = plan.name == "blocks" or (plan.name in ("shuffle", "sample") and plan.given[-1])
+    return own or any(map(varies, plan.inputs))
 
 
 def _shuffled(draw, plan: Plan) -> Plan:

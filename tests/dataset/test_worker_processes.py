@@ -28,6 +28,10 @@ def rows():
     return tfy.Dataset.range(COUNT).with_format("numpy")
 
 
+def halves():
+    return rows().split(0.5)
+
+
 def is_any(x) -> bool:
     return True
 
@@ -71,11 +75,16 @@ DRAWING = {
     "flip": lambda: rows().batch(8).flip(0).unbatch(),
     "several": lambda: rows().shuffle().batch(6).shuffle().unbatch(),
     "repeat": lambda: rows().shuffle().repeat(2),
+    "select": lambda: rows().select(range(COUNT - 1, -1, -1)).shuffle(),
+    "select of a shuffle": lambda: rows().shuffle().select(np.arange(COUNT)),
+    "split": lambda: halves()[0].shuffle().concatenate(halves()[1].shuffle()),
 }
 # Stages that draw values instead of an order: workers must draw the same ones.
 VALUES = {
     "random": lambda: tfy.Dataset.random().take(COUNT),
     "random reseeded": lambda: tfy.Dataset.random(rerandomize_each_iteration=True).take(COUNT),
+    "sample": lambda: rows().sample(),
+    "sample of weights": lambda: rows().sample(weights=np.arange(COUNT)),
     "crops": lambda: (
         tfy.Dataset.from_tensor_slices(np.arange(COUNT * 9).reshape(COUNT, 9))
         .random_crop(1)

@@ -40,6 +40,9 @@ class Model:
     def true(self, x):
         return np.bool_(len(self.array) > 0)
 
+    def trues(self, x):
+        return np.full(len(x), self.true(x))
+
     def key(self, x):
         return np.int64(x % 2)
 
@@ -69,6 +72,10 @@ class Model:
 STAGES = {
     "map": lambda m: numbers().map(m.same),
     "filter": lambda m: numbers().filter(m.true),
+    "filter_batched": lambda m: numbers().filter(m.trues, batched=True).batch(2),
+    "filter_columns": lambda m: (
+        numbers().batch(1).enumerate().filter(m.true, input_columns=1).map(lambda i, x: x[0])
+    ),
     "take_while": lambda m: numbers().take_while(m.true),
     "flat_map": lambda m: numbers().flat_map(m.rows),
     "flat_map_of_maps": lambda m: numbers().flat_map(m.mapped_rows),

@@ -24,8 +24,8 @@ def _programs() -> dict[str, Any]:
 
 
 _NAMES = _programs()
-mix, random, order, order_in_blocks = (
-    _NAMES[name] for name in ("mix", "random", "order", "order_in_blocks")
+mix, random, order, order_in_blocks, split, sample = (
+    _NAMES[name] for name in ("mix", "random", "order", "order_in_blocks", "split", "sample")
 )
 
 
@@ -75,6 +75,36 @@ def _blocks(plan: Plan, epoch: int) -> list[Any]:
     return [before[at] for at in order_in_blocks(len(before), block, group, seed, epoch)]
 
 
+def _select(plan: Plan, epoch: int) -> list[Any]:
+    before = plan.inputs[0].rows(epoch)
+    return [before[at] for at in plan.given[0] if -len(before) <= at < len(before)]
+
+
+def _sliced(plan: Plan, epoch: int) -> list[Any]:
+    return plan.inputs[0].rows(epoch)[slice(*plan.given)]
+
+
+def _part(plan: Plan, epoch: int) -> list[Any]:
+    """Part ``at`` of two, of which the first has about ``share`` tenths."""
+    share, seed, at = plan.given
+    before = plan.inputs[0].rows(epoch)
+    sizes = split_sizes(len(before), share)
+    return [before[index] for index in split(len(before), sizes, seed)[at]]
+
+
+def split_sizes(n: int, share: int) -> list[int]:
+    """The numbers of elements of ``split(share / 10)``."""
+    first = (2 * n * share + 10) // 20
+    return [first, n - first]
+
+
+def _sample(plan: Plan, epoch: int) -> list[Any]:
+    draws, seed, anew = plan.given
+    before = plan.inputs[0].rows(epoch)
+    chosen = sample(len(before), draws, seed, epoch if anew else 0) if before else []
+    return [before[index] for index in chosen]
+
+
 def _batch(plan: Plan, epoch: int) -> list[Any]:
     size, drop = plan.given
     before = plan.inputs[0].rows(epoch)
@@ -112,6 +142,11 @@ STAGES: dict[str, Callable[[Plan, int], list[Any]]] = {
     ],
     "map": lambda plan, epoch: [3 * row + 1 for row in _first(plan, epoch)],
     "filter": lambda plan, epoch: [row for row in _first(plan, epoch) if row % 3 != 1],
+    "select": _select,
+    "slice": _sliced,
+    "split": _part,
+    "sample": _sample,
+    "filter_batched": lambda plan, epoch: [row for row in _first(plan, epoch) if row % 3 != 1],
     "take_while": lambda plan, epoch: _take_while(_first(plan, epoch)),
     "twice": lambda plan, epoch: [row for row in _first(plan, epoch) for _ in range(2)],
     "unique": _unique,
@@ -119,7 +154,7 @@ STAGES: dict[str, Callable[[Plan, int], list[Any]]] = {
     "prefetch": _first,
 }
 #: Sequential stages.
-STREAMED = {"filter", "take_while", "twice", "unique"}
+STREAMED = {"filter", "filter_batched", "take_while", "twice", "unique"}
 
 
 def _take_while(before: list[Any]) -> list[Any]:

@@ -74,6 +74,8 @@ _TF_DATA = frozenset(
         "_shape_invariant_to_type_spec",
     }
 )
+#: Attributes that Keras reads of whatever has ``__array__``.
+_ARRAY = frozenset({"shape", "dtype", "ndim"})
 #: Methods of tf.data.Dataset that Dataset does not have, and their replacements.
 _WAYS = {
     "list_files": 'Dataset.from_files("part-*.npy") opens the files that match a pattern.',
@@ -231,7 +233,8 @@ class Base(metaclass=_Kind):
         if length == UNKNOWN:
             raise TypeError(
                 "only iterating tells how many elements the dataset has: it has no len(). See "
-                "cardinality()."
+                "cardinality(). PyTorch's DataLoader takes tensorferry.torch.IterableDataset("
+                "dataset)."
             )
         return length
 
@@ -264,6 +267,11 @@ class Base(metaclass=_Kind):
             way = ""
             if name in _TF_DATA:
                 way = ". It is not a tf.data.Dataset; dataset.to_tf_data() returns one."
+            elif name in _ARRAY:
+                way = (
+                    ". It is not an array; element_spec has the shapes of its elements, and Keras "
+                    "and tf.data take what dataset.to_tf_data() returns."
+                )
             elif name in _WAYS:
                 way = f". {_WAYS[name]}"
             raise AttributeError(

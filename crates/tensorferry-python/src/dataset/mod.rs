@@ -10,6 +10,7 @@ mod iterator;
 mod native;
 mod nested;
 mod packer;
+mod parts;
 mod plan;
 mod plan_methods;
 mod rows;
@@ -55,5 +56,13 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(native::random_crop, module)?)?;
     module.add_function(wrap_pyfunction!(native::flip, module)?)?;
     module.add_function(wrap_pyfunction!(native::pad_to, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::get, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::get_batch, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::select, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::stride, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::split, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::draw, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::filter_batched, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::filter_components, module)?)?;
     Ok(())
 }

@@ -53,6 +53,11 @@ impl Plan {
         self.passes.next()
     }
 
+    /// The last epoch that `set_epoch` set, for elements that are read by index; else the first.
+    pub(crate) fn set_epoch_or_first(&self) -> Epoch {
+        self.passes.set_or_first()
+    }
+
     /// Makes the next pass follow that of an iteration, with its seeds.
     pub(crate) fn resumed(&self, iter: &Iter) {
         self.passes.resumed(iter);

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Self, SupportsIndex
+from collections.abc import Callable, Sequence
+from typing import Any, Self, SupportsIndex, TypeAlias
 
-from tensorferry import _internal
+from tensorferry import _arguments, _internal
 from tensorferry._nest import structures
 from tensorferry._typing import Nest, Signature, TensorLike
-from tensorferry.dataset._base import Base, recorded
+from tensorferry.dataset._base import Base, packer, recorded
 from tensorferry.dataset._functions import calls, identity
+from tensorferry.dataset._methods.columns import part_of
+
+#: The name of a part of an element: a key, a field, or a number.
+Column: TypeAlias = str | int
 
 
 class Functions(Base):
@@ -62,22 +66,66 @@ class Functions(Base):
         return self._with(plan, result[0])
 
     @recorded
-    def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Self:
+    def filter(
+        self,
+        predicate: Callable[..., Any],
+        name: str | None = None,
+        *,
+        batched: bool = False,
+        input_columns: Column | Sequence[Column] | None = None,
+        batch_size: SupportsIndex = 4096,
+    ) -> Self:
         """The elements for which ``predicate`` returns true.
+
+        With ``batched``, the predicate is called with many elements at once, each part stacked as
+        by ``batch``, and returns one bool for each. That is many times as fast. If the dataset has
+        random access, only the parts in ``input_columns`` are read for it, and all parts of the
+        elements that pass; a ``batch`` that follows gathers those together.
 
         Args:
             predicate: called with each element; has to return one bool. Any other result is an
                 error when the dataset is made, if TensorFlow can trace the function, else at its
-                element.
+                element. With ``batched``, it is called with a batch, and returns one dimension of
+                bools. Whether an element passes must not depend on others in its batch. If a call
+                fails, it is called again with each element of that batch alone, and the error
+                surfaces at its element.
             name: accepted for compatibility with tf.data.
+            batched: whether ``predicate`` takes batches. Datasets without random access are
+                filtered in batches of one element.
+            input_columns: the parts of an element that ``predicate`` takes, each as an argument: a
+                key of a dict, a number of a tuple's part, a field of a namedtuple, or a list of
+                them. By default it takes the element.
+            batch_size: elements of one call with ``batched``, fewer if they have more than 16 MiB.
 
-        >>> import tensorferry as tfy
+        >>> import numpy as np, tensorferry as tfy
         >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").filter(lambda x: x % 2 == 1)]
         [1, 3, 5]
+        >>> rows = {"x": np.arange(8.0).reshape(4, 2), "label": [0, 1, 0, 1]}
+        >>> rows = tfy.Dataset.from_tensor_slices(rows).with_format("numpy")
+        >>> ones = rows.filter(lambda y: y == 1, batched=True, input_columns="label")
+        >>> next(iter(ones.batch(2)))["x"].tolist()
+        [[2.0, 3.0], [6.0, 7.0]]
         """
-        calls.check_predicate(self, predicate, "filter")
+        size = _arguments.positive(batch_size, "filter", "batch_size")
+        if not _arguments.flag(batched, "filter", "batched") and input_columns is None:
+            calls.check_predicate(self, predicate, "filter")
+            return self._with(
+                _internal.filter(
+                    self._plan, identity.known_as(predicate), predicate, self._packed()
+                )
+            )
+        calls.check_callable(predicate, "filter", "predicate")
+        asked, which = self._packed(), None
+        if input_columns is not None:
+            structure, which = part_of(self._structure, input_columns, "filter")
+            asked = packer(type(self), structure, self._format, self._options)
+        known = identity.known_as(predicate)
+        if which is not None and not batched:
+            return self._with(
+                _internal.filter_components(self._plan, known, predicate, asked, which)
+            )
         return self._with(
-            _internal.filter(self._plan, identity.known_as(predicate), predicate, self._packed())
+            _internal.filter_batched(self._plan, known, predicate, asked, which, size)
         )
 
     @recorded
