@@ -32,6 +32,7 @@ WORKLOADS = {
     "W6": "w6_cold_in_order",
     "W7": "w7_tf_data",
     "W8": "w8_files",
+    "W13": "w13_parts",
     "M1": "m1_memory",
     "R1": "r1_resume",
 }
