@@ -12,7 +12,8 @@ use crate::names::Names;
 use crate::spec::{Cardinality, Component};
 use crate::stack::{DEEPEST, STEP, check_depth, grown};
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step,
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Hints, RowPart,
+    Stage, Step,
 };
 use crate::user_fn::captures;
 use crate::user_fn::function::UserFn;
@@ -161,6 +162,30 @@ impl Stage for Deep {
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         grown(|| self.stage.slice(start, len, cx))
+    }
+
+    fn is_measured(&self, at: usize) -> bool {
+        grown(|| self.stage.is_measured(at))
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        grown(|| self.stage.lengths(at, requests, out, cx))
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        grown(|| self.stage.gather_parts(at, parts, out, cx))
     }
 
     fn gather(

@@ -165,6 +165,63 @@ pub(crate) trait Locate {
     }
 }
 
+/// Values of a measured component to gather: `start..start + len` of element `index`. They go to
+/// the slots from `slot` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowPart {
+    pub(crate) index: u64,
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    pub(crate) slot: usize,
+}
+
+/// A request for an element.
+pub(crate) trait Request {
+    /// The element's index.
+    fn index(&self) -> u64;
+
+    /// Asks for another element.
+    fn set_index(&mut self, index: u64);
+}
+
+impl Request for RowRequest {
+    fn index(&self) -> u64 {
+        self.index
+    }
+
+    fn set_index(&mut self, index: u64) {
+        self.index = index;
+    }
+}
+
+impl Request for RowPart {
+    fn index(&self) -> u64 {
+        self.index
+    }
+
+    fn set_index(&mut self, index: u64) {
+        self.index = index;
+    }
+}
+
+/// Sorts requests by `key` of their indices, and calls `each` for those of each key.
+pub(crate) fn each_group<T: Request, K: Ord + Copy>(
+    requests: &mut [T],
+    key: impl Fn(u64) -> K,
+    mut each: impl FnMut(K, &mut [T]) -> Result<()>,
+) -> Result<()> {
+    let of = |request: &T| key(request.index());
+    if !requests.is_sorted_by_key(of) {
+        requests.sort_by_key(of);
+    }
+    for group in requests.chunk_by_mut(|a, b| of(a) == of(b)) {
+        if let Some(key) = group.first().map(of) {
+            each(key, group)?;
+        }
+    }
+    Ok(())
+}
+
 /// The components that a [`Stage::gather`] writes.
 #[derive(Clone, Copy)]
 pub(crate) enum Columns<'a> {
@@ -319,8 +376,57 @@ pub(crate) trait Stage: Send + Sync {
         }
     }
 
+    /// Whether component `at`, whose first dimension is unknown, is *measured*: its length in an
+    /// element is known before the element is read. Then [`Stage::lengths`] returns it, and
+    /// [`Stage::gather_parts`] reads it.
+    fn is_measured(&self, at: usize) -> bool {
+        match self.elements() {
+            Elements::Kept(input) | Elements::Moved(input, _) => input.stage.is_measured(at),
+            Elements::Indexed(..) | Elements::InOrder(..) => false,
+        }
+    }
+
+    /// Writes the length of a measured component in each requested element to `out[slot]`. May
+    /// overwrite the requests.
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        match self.elements() {
+            Elements::Kept(input) => input.stage.lengths(at, requests, out, cx),
+            Elements::Moved(input, by) => {
+                by.locate_all(requests);
+                input.stage.lengths(at, requests, out, cx)
+            }
+            Elements::Indexed(..) | Elements::InOrder(..) => Err(not_indexed("lengths")),
+        }
+    }
+
+    /// Writes parts of a measured component. A slot holds one value: an index into the unknown
+    /// dimension. May overwrite the parts.
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        match self.elements() {
+            Elements::Kept(input) => input.stage.gather_parts(at, parts, out, cx),
+            Elements::Moved(input, by) => {
+                parts.iter_mut().for_each(|part| part.index = by.locate(part.index));
+                input.stage.gather_parts(at, parts, out, cx)
+            }
+            Elements::Indexed(..) | Elements::InOrder(..) => Err(not_indexed("gather")),
+        }
+    }
+
     /// Writes components of the requested elements into rows, one [`RowsOut`] for each. Only for
-    /// indexed stages whose components are all tensors of known shape. May overwrite the requests.
+    /// indexed stages whose requested components are tensors of known shape. May overwrite the
+    /// requests.
     fn gather(
         &self,
         columns: Columns<'_>,

@@ -12,7 +12,7 @@ use crate::shuffle::prng::Seed;
 use crate::shuffle::shuffle::ShuffleOptions;
 use crate::spec::Cardinality;
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Epoch, Hints, Stage,
+    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Epoch, Hints, RowPart, Stage,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -326,6 +326,36 @@ impl Stage for BlockShuffle {
         let round = self.round(cx);
         let order = self.order(round);
         self.input.stage.get(order.get(&self.group(&order, round, index), index), cx)
+    }
+
+    fn is_measured(&self, at: usize) -> bool {
+        self.input.stage.is_measured(at)
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        self.map(requests, cx);
+        self.input.stage.lengths(at, requests, out, cx)
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        let round = self.round(cx);
+        let order = self.order(round);
+        for part in parts.iter_mut() {
+            part.index = order.get(&self.group(&order, round, part.index), part.index);
+        }
+        self.input.stage.gather_parts(at, parts, out, cx)
     }
 
     fn gather(

@@ -8,7 +8,8 @@ use crate::shuffle::permutation::{LONGEST, Permutation};
 use crate::shuffle::prng::Seed;
 use crate::spec::Cardinality;
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage, not_indexed,
+    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, RowPart, Stage,
+    not_indexed,
 };
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
@@ -147,6 +148,33 @@ impl Stage for Shuffle {
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         self.input.stage.get(self.order(cx).get(index), cx)
+    }
+
+    fn is_measured(&self, at: usize) -> bool {
+        self.input.stage.is_measured(at)
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        self.order(cx).map(requests);
+        self.input.stage.lengths(at, requests, out, cx)
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        let order = self.order(cx);
+        parts.iter_mut().for_each(|part| part.index = order.get(part.index));
+        self.input.stage.gather_parts(at, parts, out, cx)
     }
 
     fn gather(

@@ -3,10 +3,12 @@
 pub(crate) mod elements;
 pub(crate) mod files;
 pub(crate) mod generator;
+pub(crate) mod ragged;
 pub(crate) mod random_values;
 pub(crate) mod range;
+pub(crate) mod row_splits;
 pub(crate) mod rows;
 pub(crate) mod slices;
 pub(crate) mod tensors;
 pub(crate) mod token_windows;
-pub(crate) mod tokens;
+pub(crate) mod values;

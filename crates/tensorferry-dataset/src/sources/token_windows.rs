@@ -4,7 +4,7 @@
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::gather::get_by_gather;
-use crate::sources::tokens::{Place, Tokens};
+use crate::sources::values::{Place, Values};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::Error as CoreError;
@@ -18,7 +18,6 @@ use tensorferry_io::gather::copy::prefetch;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled};
 use tensorferry_io::memory::pool;
-use tensorferry_io::storage::mode::Mode;
 
 /// How [`Dataset::token_windows`] forms windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl Default for TokenWindowsOptions {
 }
 
 struct TokenWindows {
-    tokens: Tokens,
+    tokens: Values,
     length: usize,
     stride: usize,
     shift: usize,
@@ -76,7 +75,7 @@ impl Dataset {
     /// [`Error::Argument`] if the tokens are not one-dimensional or fewer than a window needs, or
     /// if `length` or `stride` is 0; [`tensorferry_core::Error::CastNotDefined`].
     pub fn token_windows(
-        tokens: impl Into<Tokens>,
+        tokens: impl Into<Values>,
         length: usize,
         options: TokenWindowsOptions,
     ) -> Result<Self> {
@@ -268,9 +267,7 @@ impl Stage for TokenWindows {
     }
 
     fn hints(&self, inputs: Hints) -> Hints {
-        let Place::Opened(array) = &self.tokens.place else { return inputs };
-        let direct_arrays = usize::from(array.mode() == Mode::Direct);
-        Hints { reads_files: array.mode() != Mode::Map, direct_arrays, ..inputs }
+        self.tokens.hints(inputs)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {

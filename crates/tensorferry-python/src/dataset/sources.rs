@@ -10,7 +10,7 @@ use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::DType;
-use tensorferry::dataset::{self, Dataset, SampleOptions, TokenWindowsOptions, Tokens};
+use tensorferry::dataset::{self, Dataset, SampleOptions, TokenWindowsOptions, Values};
 
 /// A source of a dataset. Memory that cannot change is shared; other memory is copied element by
 /// element. `immutable` promises that it does not change.
@@ -105,7 +105,7 @@ pub(crate) fn token_windows(
     guard();
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
     let options = TokenWindowsOptions { stride, shift, dtype };
-    let tokens: Tokens = if is_in_files(&tokens.0) {
+    let tokens: Values = if is_in_files(&tokens.0) {
         array_of(py, &tokens.0, tokens.1)?.into()
     } else {
         source(py, &tokens.0, tokens.1)?.into()

@@ -8,11 +8,13 @@ use crate::stage::{
     CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
 };
 use crate::transforms::batch::gathered::{batches, count, len_from};
+use crate::transforms::batch::measured::{Measured, Part, consecutive, whole_rows};
 use crate::transforms::batch::stacked::stacked;
 use crate::transforms::row_map::boxes::{fill, place};
 use std::sync::Arc;
 use tensorferry_core::{Dims, Shape, Tensor, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{filled, packed};
 use tensorferry_io::memory::room::collected;
 
@@ -37,13 +39,15 @@ struct Padding {
     name: String,
 }
 
-struct PaddedBatch {
+pub(crate) struct PaddedBatch {
     input: Dataset,
     size: usize,
     options: PaddedBatchOptions,
     paddings: Arc<[Padding]>,
     /// Whether all elements are known to have the padded shape already.
     even: bool,
+    /// The input, if rows can be gathered directly into the batch.
+    measured: Option<Measured>,
     spec: Vec<Component>,
 }
 
@@ -88,7 +92,7 @@ fn wrong(what: String) -> Error {
 }
 
 impl PaddedBatch {
-    fn new(input: Dataset, size: usize, options: PaddedBatchOptions) -> Result<Self> {
+    pub(crate) fn new(input: Dataset, size: usize, options: PaddedBatchOptions) -> Result<Self> {
         if size == 0 {
             return Err(wrong("batch_size has to be at least 1".into()));
         }
@@ -131,7 +135,65 @@ impl PaddedBatch {
             ))
         });
         let spec = spec.collect();
-        Ok(Self { input, size, options, paddings: paddings.into(), even, spec })
+        let measured = Measured::new(&input).filter(|measured| {
+            measured.parts().iter().zip(&paddings).all(|(part, padding)| padding.suits(part))
+        });
+        Ok(Self { input, size, options, paddings: paddings.into(), even, measured, spec })
+    }
+
+    /// The batch of these elements of an indexed input. Their slots are `0..len`.
+    pub(crate) fn of(&self, requests: &[RowRequest], cx: &Context) -> Result<Element> {
+        if let Some(measured) = &self.measured
+            && let Some(batch) = self.gathered(measured, requests, cx)?
+        {
+            return Ok(batch);
+        }
+        let element = |request: &RowRequest| {
+            cx.cancel.check()?;
+            self.input.stage.get(request.index, cx)
+        };
+        collected(requests.iter().map(element))
+            .and_then(|elements| pad_all(&elements, &self.paddings, &cx.cancel))
+    }
+
+    /// The batch of elements whose lengths are known; `None` if one does not fit.
+    fn gathered(
+        &self,
+        measured: &Measured,
+        requests: &[RowRequest],
+        cx: &Context,
+    ) -> Result<Option<Element>> {
+        let mut all_fit = true;
+        let padded = |at: usize, part: &Part| {
+            let (padding, lengths) = (&self.paddings[at], measured.lengths(at, requests, cx)?);
+            let Some(longest) = padding.longest(&lengths) else {
+                all_fit = false;
+                return Ok(Vec::new());
+            };
+            let mut room = part.room(&[requests.len(), longest])?;
+            let mut rows = whole_rows(requests, &lengths, |request, _| request.slot * longest);
+            measured.gather(at, &mut rows, &mut room, cx)?;
+            let slots = room.bytes().chunks_exact_mut((longest * part.bytes).max(1));
+            for (slot, len) in slots.zip(&lengths) {
+                fill(&mut slot[len * part.bytes..], &padding.value, &cx.cancel)?;
+            }
+            Ok(vec![room.freeze()?.into()])
+        };
+        let batch = measured.batch(requests, padded, cx)?;
+        Ok(all_fit.then_some(batch))
+    }
+
+    pub(crate) fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    /// The shapes and values of the padding, as in a description.
+    pub(crate) fn padding(&self) -> String {
+        let padding = |padding: &Padding| {
+            format!("{} with {}", Shape::new(padding.shape.iter().copied()), padding.name)
+        };
+        let paddings: Vec<String> = self.paddings.iter().map(padding).collect();
+        format!("({})", paddings.join(", "))
     }
 }
 
@@ -176,6 +238,26 @@ impl Padding {
             }
         };
         Ok(Self { shape: dims.to_vec(), value, name })
+    }
+
+    /// Whether a component needs no padding except in a measured first dimension.
+    fn suits(&self, part: &Part) -> bool {
+        let outer = usize::from(part.is_measured);
+        self.shape.len() == part.inner.len() + outer
+            && self.shape[outer..]
+                .iter()
+                .zip(&part.inner)
+                .all(|(pad, dim)| pad.is_none_or(|pad| pad == *dim))
+    }
+
+    /// The length to pad elements of these lengths to; `None` if it is too short for one.
+    fn longest(&self, lens: &[usize]) -> Option<usize> {
+        let longest = lens.iter().copied().max().unwrap_or(0);
+        match self.shape.first() {
+            Some(Some(fixed)) if longest > *fixed => None,
+            Some(Some(fixed)) => Some(*fixed),
+            _ => Some(longest),
+        }
     }
 
     /// Pads and stacks one component of the elements.
@@ -233,7 +315,7 @@ impl Padding {
     }
 }
 
-fn pad(elements: &[Element], paddings: &[Padding], cancel: &CancelToken) -> Result<Element> {
+fn pad_all(elements: &[Element], paddings: &[Padding], cancel: &CancelToken) -> Result<Element> {
     paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements, cancel)).collect()
 }
 
@@ -247,12 +329,8 @@ impl Stage for PaddedBatch {
     }
 
     fn describe(&self) -> String {
-        let padding = |padding: &Padding| {
-            format!("{} with {}", Shape::new(padding.shape.iter().copied()), padding.name)
-        };
-        let paddings: Vec<String> = self.paddings.iter().map(padding).collect();
         let remainder = if self.options.drop_remainder { ", drop_remainder" } else { "" };
-        format!("padded_batch({}, ({}){remainder})", self.size, paddings.join(", "))
+        format!("padded_batch({}, {}{remainder})", self.size, self.padding())
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
@@ -270,19 +348,14 @@ impl Stage for PaddedBatch {
         let batch = if self.even {
             stacked(&self.input, start, len, "padded_batch", cx)
         } else {
-            let element = |at| {
-                cx.cancel.check()?;
-                self.input.stage.get(start + at, cx)
-            };
-            collected((0..len as u64).map(element))
-                .and_then(|elements| pad(&elements, &self.paddings, &cx.cancel))
+            self.of(&consecutive(start, len), cx)
         };
         batch.map_err(|error| self.input.explain(error).at_element("padded_batch", index))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let (paddings, cancel) = (Arc::clone(&self.paddings), cx.cancel.clone());
-        let make = move |elements: &[Element]| pad(elements, &paddings, &cancel);
+        let make = move |elements: &[Element]| pad_all(elements, &paddings, &cancel);
         let size = (self.size, self.options.drop_remainder);
         batches(&self.input, cx, "padded_batch", size, make)
     }

@@ -20,28 +20,38 @@ pub(crate) fn stack(
     let Some(first) = elements.first() else {
         return Err(Error::Argument { stage, what: "no elements to stack".into() });
     };
-    let component = |at: usize| -> Result<Value> {
-        let model = first[at].tensor()?;
-        for element in elements {
-            let tensor = element[at].tensor()?;
-            if tensor.shape() != model.shape() {
-                let shapes = Box::new((model.shape().into(), tensor.shape().into()));
-                return Err(Error::UnequalShapes { stage, shapes }.in_component(at));
-            }
-        }
-        let shape: Vec<usize> =
-            std::iter::once(elements.len()).chain(model.shape().iter().copied()).collect();
-        let row = model.layout().nbytes();
-        let stacked = filled(model.dtype(), &shape, |bytes| -> Result<()> {
-            for (i, element) in elements.iter().enumerate() {
-                cancel.map_or(Ok(()), CancelToken::check)?;
-                write_row(element[at].tensor()?, &mut bytes[i * row..(i + 1) * row])?;
-            }
-            Ok(())
-        })?;
-        Ok(stacked.into())
+    (0..first.len()).map(|at| stack_component(elements, at, stage, cancel)).collect()
+}
+
+/// As [`stack`], for component `at` of elements, at least one.
+pub(crate) fn stack_component(
+    elements: &[Element],
+    at: usize,
+    stage: &'static str,
+    cancel: Option<&CancelToken>,
+) -> Result<Value> {
+    let Some(first) = elements.first() else {
+        return Err(Error::Argument { stage, what: "no elements to stack".into() });
     };
-    (0..first.len()).map(component).collect()
+    let model = first[at].tensor()?;
+    for element in elements {
+        let tensor = element[at].tensor()?;
+        if tensor.shape() != model.shape() {
+            let shapes = Box::new((model.shape().into(), tensor.shape().into()));
+            return Err(Error::UnequalShapes { stage, shapes }.in_component(at));
+        }
+    }
+    let shape: Vec<usize> =
+        std::iter::once(elements.len()).chain(model.shape().iter().copied()).collect();
+    let row = model.layout().nbytes();
+    let stacked = filled(model.dtype(), &shape, |bytes| -> Result<()> {
+        for (i, element) in elements.iter().enumerate() {
+            cancel.map_or(Ok(()), CancelToken::check)?;
+            write_row(element[at].tensor()?, &mut bytes[i * row..(i + 1) * row])?;
+        }
+        Ok(())
+    })?;
+    Ok(stacked.into())
 }
 
 /// Bytes and rows to gather between two checks for cancellation: a few milliseconds of work, page

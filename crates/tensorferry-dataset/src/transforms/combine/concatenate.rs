@@ -5,7 +5,8 @@ use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step, step, value_of,
+    Columns, Context, Dataset, Element, ElementIter, Elements, Request, RowPart, Stage, Step,
+    each_group, step, value_of,
 };
 use tensorferry_core::{Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
@@ -68,6 +69,26 @@ impl Concatenate {
     fn before(&self) -> u64 {
         self.inputs[0].cardinality().finite().unwrap_or(u64::MAX)
     }
+
+    /// Calls `each` with each input and the requests for its elements.
+    fn each_input<T: Request>(
+        &self,
+        requests: &mut [T],
+        mut each: impl FnMut(&Dataset, &mut [T]) -> Result<()>,
+    ) -> Result<()> {
+        let before = self.before();
+        each_group(
+            requests,
+            |index| index >= before,
+            |is_second, requests| {
+                if !is_second {
+                    return each(&self.inputs[0], requests);
+                }
+                requests.iter_mut().for_each(|request| request.set_index(request.index() - before));
+                each(&self.inputs[1], requests)
+            },
+        )
+    }
 }
 
 impl Stage for Concatenate {
@@ -115,6 +136,30 @@ impl Stage for Concatenate {
         }
     }
 
+    fn is_measured(&self, at: usize) -> bool {
+        self.inputs.iter().all(|input| input.stage.is_measured(at))
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        self.each_input(requests, |input, requests| input.stage.lengths(at, requests, out, cx))
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        self.each_input(parts, |input, parts| input.stage.gather_parts(at, parts, out, cx))
+    }
+
     fn gather(
         &self,
         columns: Columns<'_>,
@@ -122,20 +167,7 @@ impl Stage for Concatenate {
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        let before = self.before();
-        let of_second = |request: &RowRequest| request.index >= before;
-        if !requests.is_sorted_by_key(of_second) {
-            requests.sort_by_key(of_second);
-        }
-        let (first, second) =
-            requests.split_at_mut(requests.partition_point(|request| !of_second(request)));
-        second.iter_mut().for_each(|request| request.index -= before);
-        for (input, requests) in self.inputs.iter().zip([first, second]) {
-            if !requests.is_empty() {
-                input.stage.gather(columns, requests, out, cx)?;
-            }
-        }
-        Ok(())
+        self.each_input(requests, |input, requests| input.stage.gather(columns, requests, out, cx))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {

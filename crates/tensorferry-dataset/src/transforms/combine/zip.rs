@@ -4,7 +4,9 @@ use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
+use crate::stage::{
+    Columns, Context, Dataset, Element, ElementIter, Elements, RowPart, Stage, Step, not_indexed,
+};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
@@ -37,6 +39,20 @@ impl Dataset {
         }
         let spec = datasets.iter().flat_map(|input| input.spec().iter().cloned()).collect();
         Ok(Self::of(Zip { inputs: datasets, spec }))
+    }
+}
+
+impl Zip {
+    /// The input that has component `at`, and the component's number there.
+    fn input_of(&self, at: usize) -> Option<(&Dataset, usize)> {
+        let mut at = at;
+        for input in &self.inputs {
+            match at.checked_sub(input.spec().len()) {
+                None => return Some((input, at)),
+                Some(rest) => at = rest,
+            }
+        }
+        None
     }
 }
 
@@ -74,6 +90,36 @@ impl Stage for Zip {
         let parts: Option<Vec<_>> =
             self.inputs.iter().map(|input| input.stage.slice(start, len, cx)).collect();
         Some(parts?.into_iter().flatten().collect())
+    }
+
+    fn is_measured(&self, at: usize) -> bool {
+        self.input_of(at).is_some_and(|(input, at)| input.stage.is_measured(at))
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        match self.input_of(at) {
+            Some((input, at)) => input.stage.lengths(at, requests, out, cx),
+            None => Err(not_indexed("lengths")),
+        }
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        match self.input_of(at) {
+            Some((input, at)) => input.stage.gather_parts(at, parts, out, cx),
+            None => Err(not_indexed("gather")),
+        }
     }
 
     fn gather(

@@ -78,6 +78,10 @@ impl RowMap for Cast {
         input.cast(&self.dtypes, self.casting)
     }
 
+    fn keeps_length(&self) -> bool {
+        true
+    }
+
     fn shape(&self, _at: usize, row: &[usize]) -> Result<Dims> {
         Ok(row.into())
     }

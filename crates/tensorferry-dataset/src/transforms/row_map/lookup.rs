@@ -176,6 +176,10 @@ impl RowMap for Lookup {
         input.lookup_in(self.table.clone(), self.which.as_deref())
     }
 
+    fn keeps_length(&self) -> bool {
+        true
+    }
+
     fn shape(&self, _at: usize, row: &[usize]) -> Result<Dims> {
         Ok(row.iter().chain(&self.table.shape()[1..]).copied().collect())
     }

@@ -4,6 +4,7 @@ pub(crate) mod boxes;
 pub(crate) mod cast;
 pub(crate) mod flip;
 pub(crate) mod lookup;
+pub(crate) mod measured;
 pub(crate) mod one_hot;
 pub(crate) mod pad_to;
 pub(crate) mod positions;

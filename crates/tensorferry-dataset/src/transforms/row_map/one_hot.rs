@@ -87,6 +87,10 @@ impl RowMap for OneHot {
         input.one_hot(self.depth, self.dtype, self.which.as_deref())
     }
 
+    fn keeps_length(&self) -> bool {
+        true
+    }
+
     fn shape(&self, _at: usize, row: &[usize]) -> Result<Dims> {
         Ok(row.iter().copied().chain([self.depth]).collect())
     }

@@ -93,6 +93,11 @@ pub(crate) trait RowMap: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether the first dimension of a row stays as it is, whatever it is.
+    fn keeps_length(&self) -> bool {
+        false
+    }
+
     /// The output shape of component `at` for an input of shape `row`.
     ///
     /// # Errors

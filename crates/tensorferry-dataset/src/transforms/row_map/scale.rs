@@ -80,6 +80,10 @@ impl RowMap for Scale {
         input.scale(self.mul, self.add, self.which.as_deref())
     }
 
+    fn keeps_length(&self) -> bool {
+        true
+    }
+
     fn shape(&self, _at: usize, row: &[usize]) -> Result<Dims> {
         Ok(row.into())
     }

@@ -9,8 +9,8 @@ use crate::gather::gather_some;
 use crate::names::Names;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step,
-    gather_each, uninterrupted,
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Hints, RowPart,
+    Stage, Step, gather_each, uninterrupted,
 };
 use crate::transforms::row_map::row_map::{Block, RowMap};
 use std::sync::Arc;
@@ -27,18 +27,18 @@ const CHUNK: usize = 32 << 10;
 const CHUNK_ROWS: usize = 1024;
 
 /// A map and the components that it changes.
-struct Inner<M> {
-    map: M,
+pub(crate) struct Inner<M> {
+    pub(crate) map: M,
     /// Names of the components, for errors.
     names: Names,
     /// Output specification of each component; `None` if it does not change.
-    changes: Vec<Option<TensorSpec>>,
+    pub(crate) changes: Vec<Option<TensorSpec>>,
 }
 
-struct RowMapStage<M> {
-    input: Dataset,
-    inner: Arc<Inner<M>>,
-    spec: Vec<Component>,
+pub(crate) struct RowMapStage<M> {
+    pub(crate) input: Dataset,
+    pub(crate) inner: Arc<Inner<M>>,
+    pub(crate) spec: Vec<Component>,
     /// Shape and bytes of the input's rows, if all input and output shapes are known.
     rows: Option<Vec<(Dims, usize)>>,
 }
@@ -110,7 +110,7 @@ impl<M: RowMap> Inner<M> {
     }
 
     /// The error for a component, which is named if there are several.
-    fn misfit(&self, at: usize, error: Error) -> Error {
+    pub(crate) fn misfit(&self, at: usize, error: Error) -> Error {
         self.names.misfit(at, self.changes.len(), error)
     }
 }
@@ -174,7 +174,7 @@ impl<M: RowMap> RowMapStage<M> {
 
     /// The error of the first element that fails when computed alone. Sequential functions are not
     /// called again: then returns `error`.
-    fn first_error(&self, indices: &[u64], error: Error, cx: &Context) -> Error {
+    pub(crate) fn first_error(&self, indices: &[u64], error: Error, cx: &Context) -> Error {
         if matches!(error, Error::Interrupted | Error::Core(CoreError::Allocation { .. }))
             || self.input.hints.sequential
         {
@@ -249,6 +249,34 @@ impl<M: RowMap> Stage for RowMapStage<M> {
         Ok(element)
     }
 
+    fn is_measured(&self, at: usize) -> bool {
+        let keeps = self.inner.changes[at].is_none() || self.inner.map.keeps_length();
+        keeps && self.input.stage.is_measured(at)
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        self.input.stage.lengths(at, requests, out, cx)
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        match self.inner.changes[at] {
+            None => self.input.stage.gather_parts(at, parts, out, cx),
+            Some(_) => self.gather_changed(at, parts, out, cx),
+        }
+    }
+
     fn gather(
         &self,
         columns: Columns<'_>,
@@ -257,7 +285,12 @@ impl<M: RowMap> Stage for RowMapStage<M> {
         cx: &Context,
     ) -> Result<()> {
         let get = |index| self.get(index, cx);
-        let Some(rows) = &self.rows else { return gather_each(&get, columns, requests, out, cx) };
+        let Some(rows) = &self.rows else {
+            if self.are_fixed(columns.indices(out.len())) {
+                return self.gather_fixed(columns, requests, out, cx);
+            }
+            return gather_each(&get, columns, requests, out, cx);
+        };
         if let Columns::Some(which) = columns {
             let all = |requests: &mut [RowRequest], out: &mut [RowsOut<'_>]| {
                 self.gather(Columns::All, requests, out, cx)

@@ -5,7 +5,7 @@ use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step,
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, RowPart, Stage, Step,
 };
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
@@ -78,6 +78,30 @@ impl Stage for Components {
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         Some(select(&self.input.stage.slice(start, len, cx)?, &self.which))
+    }
+
+    fn is_measured(&self, at: usize) -> bool {
+        self.which.get(at).is_some_and(|&at| self.input.stage.is_measured(at))
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        self.input.stage.lengths(self.which[at], requests, out, cx)
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        self.input.stage.gather_parts(self.which[at], parts, out, cx)
     }
 
     fn gather(

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::gather::MADE_ROWS;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, RowPart, Stage,
+    Value,
 };
 use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
@@ -101,6 +102,30 @@ impl Stage for Enumerate {
             self.write(&requests, &mut RowsOut { bytes, row: DType::Int64.size() })
         });
         Some(std::iter::once(numbers.ok()?).chain(shared).collect())
+    }
+
+    fn is_measured(&self, at: usize) -> bool {
+        at.checked_sub(1).is_some_and(|at| self.input.stage.is_measured(at))
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        self.input.stage.lengths(at - 1, requests, out, cx)
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        self.input.stage.gather_parts(at - 1, parts, out, cx)
     }
 
     fn gather(

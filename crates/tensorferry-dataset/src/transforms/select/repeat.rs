@@ -5,8 +5,8 @@ use crate::checkpoint::state::State;
 use crate::error::Result;
 use crate::spec::Cardinality;
 use crate::stage::{
-    Columns, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step, step,
-    uninterrupted, value_of,
+    Columns, Context, Dataset, Element, ElementIter, Elements, Hints, Request, RowPart, Stage,
+    Step, each_group, step, uninterrupted, value_of,
 };
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
@@ -52,6 +52,26 @@ impl Repeat {
             Cardinality::Finite(n @ 1..) => (index / n, index % n),
             _ => (0, index),
         }
+    }
+
+    /// Calls `each` with the requests of each round, for elements of the input. After a shuffle,
+    /// consecutive requests lie in any round; each round costs one call.
+    fn each_round<T: Request>(
+        &self,
+        requests: &mut [T],
+        cx: &Context,
+        mut each: impl FnMut(&mut [T], &Context) -> Result<()>,
+    ) -> Result<()> {
+        each_group(
+            requests,
+            |index| self.split(index).0,
+            |round, requests| {
+                for request in requests.iter_mut() {
+                    request.set_index(self.split(request.index()).1);
+                }
+                each(requests, &cx.at(cx.epoch.child(round)))
+            },
+        )
     }
 }
 
@@ -104,6 +124,32 @@ impl Stage for Repeat {
         self.input.stage.slice(first, len, &cx.at(cx.epoch.child(round)))
     }
 
+    fn is_measured(&self, at: usize) -> bool {
+        self.input.stage.is_measured(at)
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        self.each_round(requests, cx, |requests, cx| {
+            self.input.stage.lengths(at, requests, out, cx)
+        })
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        self.each_round(parts, cx, |parts, cx| self.input.stage.gather_parts(at, parts, out, cx))
+    }
+
     fn gather(
         &self,
         columns: Columns<'_>,
@@ -111,18 +157,9 @@ impl Stage for Repeat {
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        // After a shuffle, consecutive requests lie in any round. Sorted, each round costs one
-        // call.
-        let round = |request: &RowRequest| self.split(request.index).0;
-        if !requests.is_sorted_by_key(round) {
-            requests.sort_by_key(round);
-        }
-        for run in requests.chunk_by_mut(|a, b| round(a) == round(b)) {
-            let cx = cx.at(cx.epoch.child(run.first().map_or(0, round)));
-            run.iter_mut().for_each(|request| request.index = self.split(request.index).1);
-            self.input.stage.gather(columns, run, out, &cx)?;
-        }
-        Ok(())
+        self.each_round(requests, cx, |requests, cx| {
+            self.input.stage.gather(columns, requests, out, cx)
+        })
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {

@@ -1,0 +1,8 @@
+//! Packing rows of tokens into windows of one length.
+
+pub(crate) mod best_fit;
+pub(crate) mod fragments;
+pub(crate) mod pack;
+pub(crate) mod pack_iter;
+pub(crate) mod row_feed;
+pub(crate) mod window_index;
