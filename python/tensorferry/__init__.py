@@ -23,6 +23,7 @@ from tensorferry._internal import (
     value_range,
 )
 from tensorferry._memory import aligned_memory
+from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.specs import DatasetSpec, TensorSpec
 from tensorferry._version import __version__ as __version__
 from tensorferry.dataset import Dataset, balanced_weights
@@ -36,6 +37,7 @@ __all__ = [
     "DatasetSpec",
     "Error",
     "Options",
+    "Ragged",
     "Tensor",
     "TensorSpec",
     "aligned_memory",

@@ -26,6 +26,7 @@ __all__ = [
     "Packer",
     "Plan",
     "Tensor",
+    "bucket_by_sequence_length",
     "can_convert",
     "cast",
     "check_eager",
@@ -46,6 +47,7 @@ __all__ = [
     "format_for",
     "framework_capsule",
     "from_generator",
+    "from_ragged",
     "from_tensor_slices",
     "from_tensors",
     "get",
@@ -63,8 +65,10 @@ __all__ = [
     "open_npy",
     "open_raw",
     "open_rows",
+    "pack",
     "pad_to",
     "placeholder",
+    "ragged_batch",
     "random",
     "random_crop",
     "range",
@@ -227,6 +231,7 @@ class Plan:
     def count_like(self, epoch: int, set: int | None) -> None: ...
     def mark(self, mark: int, family: int) -> None: ...
     def with_drawn_seed(self, seed: int, inputs: Sequence[Plan]) -> Plan: ...
+    def is_measured(self, component: int) -> bool: ...
     def check_depth(self) -> None: ...
     def iterate(
         self, packer: Packer, threads: int | None, memory_limit: int | None, read_ahead: int | None
@@ -279,8 +284,29 @@ def sample_from_datasets(
     rerandomize: bool,
 ) -> Plan: ...
 def choose_from_datasets(plans: Sequence[Plan], choice: Plan, stop_on_empty: bool) -> Plan: ...
+def from_ragged(parts: list[tuple[_Source, str, list[_Source]]]) -> Plan: ...
+def ragged_batch(plan: Plan, batch_size: int, drop_remainder: bool) -> Plan: ...
+def bucket_by_sequence_length(
+    plan: Plan,
+    component: int,
+    buckets: tuple[list[int], list[int]],
+    padding: tuple[Sequence[Sequence[int | None]], Sequence[Any]],
+    flags: tuple[bool, bool, bool],
+) -> Plan: ...
+def pack(
+    plan: Plan,
+    length: int,
+    eos: Any,
+    flags: tuple[bool, bool],
+    order: list[int],
+) -> Plan: ...
 def token_windows(
-    tokens: _Source, length: int, stride: int | None, shift: int, dtype: DTypeLike
+    tokens: _Source,
+    length: int,
+    stride: int | None,
+    shift: int,
+    dtype: DTypeLike,
+    boundaries: _Source | None,
 ) -> Plan: ...
 def save_dataset(
     plan: Plan,

@@ -69,6 +69,10 @@ TensorLike: TypeAlias = (
 )
 
 
+#: Rows of different lengths: an array of lists, a ragged or nested tensor, a list of arrays.
+RaggedLike: TypeAlias = TensorLike | Iterable[TensorLike] | Any
+
+
 class _Attrs(Protocol):
     __attrs_attrs__: ClassVar[Any]
 

@@ -95,6 +95,11 @@ def read(
     return _frame(value, dtype, casting, copy)
 
 
+def column(array: Any, what: str) -> Any:
+    """The numbers of an Arrow array as an ndarray. ``what`` names it in messages."""
+    return _arrow(array, what)
+
+
 def _imported(value: Any) -> tuple[Any, Reader | None]:
     """The Arrow table or column of a value that exports one."""
     pyarrow = sys.modules["pyarrow"]

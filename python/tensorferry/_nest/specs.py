@@ -16,6 +16,7 @@ from tensorferry._nest.structures import (
     map_structure,
     parts,
     rebuilt,
+    with_ragged,
 )
 from tensorferry._typing import DTypeLike, Nest, Signature
 
@@ -133,9 +134,19 @@ def element_spec(structure: Structure, spec: list[Part], tensorflow: bool) -> An
     """The structure with the specification of each component in its leaf."""
     make = _tensorflow_leaf if tensorflow else _own_leaf
     flat = iter(spec)
-    return map_structure(
+    made = map_structure(
         lambda leaf: make(leaf, next(flat)), structure, nothing=_nothing() if tensorflow else None
     )
+    return with_ragged(made, _ragged_spec) if tensorflow else made
+
+
+def _ragged_spec(values: Any, row_splits: Any) -> Any:
+    import tensorflow as tf
+
+    (splits,) = row_splits.shape
+    rows = None if splits is None else splits - 1
+    shape = [rows, *values.shape]
+    return tf.RaggedTensorSpec(shape, values.dtype, 1, row_splits.dtype)
 
 
 def in_jax(spec: list[Part]) -> list[Part]:

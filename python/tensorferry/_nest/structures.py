@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from tensorferry import errors
+from tensorferry._nest.ragged import Ragged, framework
 
 _K = TypeVar("_K")
 _V_co = TypeVar("_V_co", covariant=True)
@@ -217,7 +218,16 @@ def _no_container(value: Any, way: str) -> errors.Error:
 
 def pack(structure: Structure, flat: Iterator[Any]) -> Any:
     """The structure with the next value of ``flat`` in the place of each leaf."""
-    return map_structure(lambda leaf: next(flat), structure)
+    return with_ragged(map_structure(lambda leaf: next(flat), structure), framework)
+
+
+def with_ragged(value: Any, make: Callable[[Any, Any], Any]) -> Any:
+    """The value with ``make(values, row_splits)`` in the place of each :class:`Ragged` in it."""
+    if isinstance(value, Ragged):
+        return make(*value)
+    if value is None or not is_container(value):
+        return value
+    return rebuilt(value, [with_ragged(part, make) for part in parts(value)])
 
 
 def _kind(value: Any) -> Any:
@@ -321,4 +331,6 @@ def _skeleton(structure: Structure, numbers: Iterator[int]) -> Any:
     inner = [_skeleton(part, numbers) for part in parts(structure)]
     if type(structure) in (tuple, dict):
         return rebuilt(structure, inner)
+    if isinstance(structure, Ragged):
+        return [lambda new: framework(*new), inner]
     return [lambda new: rebuilt(structure, new), inner]

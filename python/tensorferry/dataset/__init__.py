@@ -11,12 +11,15 @@ from tensorferry.dataset._methods.functions import Functions
 from tensorferry.dataset._methods.mixing import Mixing
 from tensorferry.dataset._methods.nested import DatasetFunctions
 from tensorferry.dataset._methods.parts import Parts, balanced_weights
+from tensorferry.dataset._methods.ragged import RaggedRows
 from tensorferry.dataset._methods.stages import Stages
 
 __all__ = ["Dataset", "balanced_weights"]
 
 
-class Dataset(Files, Mixing, Stages, Batches, Functions, DatasetFunctions, Augment, Parts):
+class Dataset(
+    Files, Mixing, Stages, Batches, RaggedRows, Functions, DatasetFunctions, Augment, Parts
+):
     """A sequence of elements: tensors, or tuples, dicts and namedtuples of them.
 
     A dataset is a plan: immutable, and nothing is read until it is iterated. Each iteration is the

@@ -12,3 +12,4 @@ pub(crate) mod slices;
 pub(crate) mod tensors;
 pub(crate) mod token_windows;
 pub(crate) mod values;
+pub(crate) mod window_starts;

@@ -23,18 +23,24 @@ pub(crate) enum Numbers {
 
 /// Borrowed [`Numbers`].
 #[derive(Clone, Copy)]
-enum Slice<'a> {
+pub(crate) enum Slice<'a> {
     Int32(&'a [i32]),
     Int64(&'a [i64]),
 }
 
+const STAGE: &str = "from_ragged";
+
 fn wrong(what: String) -> Error {
-    Error::Argument { stage: "from_ragged", what }
+    Error::Argument { stage: STAGE, what }
 }
 
 impl Numbers {
     /// The numbers of a tensor, which is shared if it holds int32 or int64.
-    fn new(tensor: &Tensor, name: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if they are not whole numbers in one dimension.
+    pub(crate) fn new(tensor: &Tensor, (stage, name): (&'static str, &str)) -> Result<Self> {
+        let wrong = |what| Error::Argument { stage, what };
         if tensor.shape().len() != 1 {
             let shape = tensor.shape();
             return Err(wrong(format!(
@@ -61,7 +67,7 @@ impl Numbers {
         if tensor.dtype() == DType::Int32 { Self::Int32(tensor) } else { Self::Int64(tensor) }
     }
 
-    fn slice(&self) -> Result<Slice<'_>> {
+    pub(crate) fn slice(&self) -> Result<Slice<'_>> {
         // The constructor has checked both.
         let unusable = || CoreError::NotViewable { why: "they are not contiguous" };
         Ok(match self {
@@ -87,14 +93,14 @@ impl Numbers {
 
 impl Slice<'_> {
     #[inline]
-    fn get(self, at: usize) -> Option<i64> {
+    pub(crate) fn get(self, at: usize) -> Option<i64> {
         match self {
             Self::Int32(numbers) => numbers.get(at).map(|number| i64::from(*number)),
             Self::Int64(numbers) => numbers.get(at).copied(),
         }
     }
 
-    fn len(self) -> usize {
+    pub(crate) fn len(self) -> usize {
         match self {
             Self::Int32(numbers) => numbers.len(),
             Self::Int64(numbers) => numbers.len(),
@@ -105,7 +111,7 @@ impl Slice<'_> {
 impl RowSplits {
     /// Splits of `count` values. The first has to be 0 and the last `count`, unless `is_part`.
     pub(crate) fn from_splits(splits: &Tensor, count: usize, is_part: bool) -> Result<Self> {
-        let numbers = Numbers::new(splits, "row_splits")?;
+        let numbers = Numbers::new(splits, (STAGE, "row_splits"))?;
         let all = numbers.slice()?;
         let (Some(first), Some(last)) = (all.get(0), all.get(all.len().wrapping_sub(1))) else {
             return Err(wrong("row_splits is empty; n rows have n + 1 splits, from 0 on".into()));
@@ -132,7 +138,7 @@ impl RowSplits {
 
     /// Rows of these lengths, one after the other, that make up `count` values.
     pub(crate) fn from_lengths(lengths: &Tensor, count: usize) -> Result<Self> {
-        let numbers = Numbers::new(lengths, "row_lengths")?;
+        let numbers = Numbers::new(lengths, (STAGE, "row_lengths"))?;
         let all = numbers.slice()?;
         let mut splits = Vec::new();
         splits.make_room(all.len() + 1)?;
@@ -153,8 +159,10 @@ impl RowSplits {
 
     /// Rows anywhere in `count` values, which may overlap.
     pub(crate) fn placed(starts: &Tensor, lengths: &Tensor, count: usize) -> Result<Self> {
-        let (starts, lengths) =
-            (Numbers::new(starts, "row_starts")?, Numbers::new(lengths, "row_lengths")?);
+        let (starts, lengths) = (
+            Numbers::new(starts, (STAGE, "row_starts"))?,
+            Numbers::new(lengths, (STAGE, "row_lengths"))?,
+        );
         let (all, lens) = (starts.slice()?, lengths.slice()?);
         if all.len() != lens.len() {
             let what = format!("{} row_starts and {} row_lengths", all.len(), lens.len());

@@ -5,11 +5,12 @@ use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::gather::get_by_gather;
 use crate::sources::values::{Place, Values};
+use crate::sources::window_starts::WindowStarts;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::Error as CoreError;
 use tensorferry_core::{
-    ByteOrder, Casting, DType, Index, Shape, TensorSpec, View, ViewMut, convert_into,
+    ByteOrder, Casting, DType, Index, Shape, Tensor, TensorSpec, View, ViewMut, convert_into,
 };
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowRun;
@@ -39,10 +40,9 @@ impl Default for TokenWindowsOptions {
 struct TokenWindows {
     tokens: Values,
     length: usize,
-    stride: usize,
+    starts: WindowStarts,
     shift: usize,
     dtype: DType,
-    count: usize,
     spec: Vec<Component>,
 }
 
@@ -79,8 +79,47 @@ impl Dataset {
         length: usize,
         options: TokenWindowsOptions,
     ) -> Result<Self> {
+        Self::windows_of(tokens.into(), None, length, options)
+    }
+
+    /// As [`Dataset::token_windows`], with windows that never cross a boundary, such as the end of
+    /// a document. `boundaries` are the offsets at which documents begin or end, in ascending
+    /// order; the start and the end of the tokens may be among them. A document of fewer tokens
+    /// than a window and its shift need has no window.
+    ///
+    /// ```
+    /// use tensorferry_core::Tensor;
+    /// use tensorferry_dataset::{Dataset, TokenWindowsOptions};
+    ///
+    /// let tokens = Tensor::from_vec((0_u16..10).collect(), &[10])?;
+    /// let boundaries = Tensor::from_vec(vec![5_i64], &[1])?;
+    /// let options = TokenWindowsOptions::default();
+    /// let windows = Dataset::token_windows_within(tokens, &boundaries, 4, options)?;
+    /// let second = windows.get(1)?;
+    /// assert_eq!(second[0].tensor()?.view::<i64>()?.as_slice(), Some(&[5, 6, 7, 8][..]));
+    /// # Ok::<(), tensorferry_dataset::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Dataset::token_windows`], except that there may be no window; [`Error::Argument`] if
+    /// the boundaries do not ascend from 0 to the number of tokens.
+    pub fn token_windows_within(
+        tokens: impl Into<Values>,
+        boundaries: &Tensor,
+        length: usize,
+        options: TokenWindowsOptions,
+    ) -> Result<Self> {
+        Self::windows_of(tokens.into(), Some(boundaries), length, options)
+    }
+
+    fn windows_of(
+        tokens: Values,
+        boundaries: Option<&Tensor>,
+        length: usize,
+        options: TokenWindowsOptions,
+    ) -> Result<Self> {
         let TokenWindowsOptions { stride, shift, dtype } = options;
-        let (tokens, stride) = (tokens.into(), stride.unwrap_or(length));
+        let stride = stride.unwrap_or(length);
         let wrong = |what: String| Error::Argument { stage: "token_windows", what };
         let &[len] = tokens.shape() else {
             return Err(wrong(format!(
@@ -93,13 +132,17 @@ impl Dataset {
                 "length={length} and stride={stride} have to be at least 1"
             )));
         }
-        let Some(room) = length.checked_add(shift).and_then(|needed| len.checked_sub(needed))
-        else {
+        let span = length.saturating_add(shift);
+        let starts = match boundaries {
+            Some(boundaries) => WindowStarts::between(boundaries, len, span, stride)?,
+            None => WindowStarts::everywhere(len, span, stride),
+        };
+        if starts.count == 0 && boundaries.is_none() {
             let what = format!(
                 "{len} tokens are fewer than a window's length of {length} and its shift of {shift}"
             );
             return Err(wrong(what));
-        };
+        }
         if !Casting::Checked.is_defined(tokens.dtype(), dtype) {
             return Err(Error::Core(CoreError::CastNotDefined {
                 from: tokens.dtype(),
@@ -108,15 +151,7 @@ impl Dataset {
             }));
         }
         let spec = vec![Component::Tensor(TensorSpec::new(dtype, Shape::fixed(&[length]))); 2];
-        Ok(Self::of(TokenWindows {
-            tokens,
-            length,
-            stride,
-            shift,
-            dtype,
-            count: room / stride + 1,
-            spec,
-        }))
+        Ok(Self::of(TokenWindows { tokens, length, starts, shift, dtype, spec }))
     }
 }
 
@@ -126,7 +161,7 @@ const AHEAD: usize = 2;
 impl TokenWindows {
     /// Prefetches the tokens of an existing element into the cache.
     fn prefetch(&self, bytes: &[u8], index: u64) {
-        let start = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.stride);
+        let start = usize::try_from(self.starts.get(index)).unwrap_or(usize::MAX);
         let size = self.tokens.dtype().size();
         if let Some(rest) = bytes.get(start.saturating_mul(size)..) {
             prefetch(&rest[..rest.len().min(self.length * size)]);
@@ -144,7 +179,7 @@ impl TokenWindows {
     ) -> Result<()> {
         // Inside the array, so the arithmetic does not overflow.
         let start =
-            usize::try_from(index).unwrap_or(usize::MAX) * self.stride + component * self.shift;
+            usize::try_from(self.starts.get(index)).unwrap_or(usize::MAX) + component * self.shift;
         let (from, shape) = (all.dtype(), [self.length]);
         let window = match plain {
             Some(bytes) => {
@@ -189,7 +224,7 @@ impl TokenWindows {
             let (mut runs, mut places, mut total) = (Vec::<RowRun>::new(), Vec::new(), 0);
             for request in rest {
                 // Inside the array, so the arithmetic does not overflow.
-                let start = request.index * self.stride as u64 + first as u64;
+                let start = self.starts.get(request.index) + first as u64;
                 match runs.last_mut() {
                     // The window overlaps the last run or touches it, as consecutive windows do.
                     Some(run) if (run.index..=run.index + run.len as u64).contains(&start) => {
@@ -248,22 +283,23 @@ impl Stage for TokenWindows {
     }
 
     fn cardinality(&self) -> Cardinality {
-        Cardinality::Finite(self.count as u64)
+        Cardinality::Finite(self.starts.count)
     }
 
     fn describe(&self) -> String {
         let (len, from) = (self.tokens.shape()[0], self.tokens.dtype());
-        let Self { length, stride, shift, dtype, .. } = self;
+        let Self { length, starts, shift, dtype, .. } = self;
+        let (stride, boundaries) = (starts.stride, starts.describe());
         format!(
             "token_windows({len} x {from}, length={length}, stride={stride}, shift={shift}, \
-            {dtype})"
+            {dtype}{boundaries})"
         )
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        let Self { length, stride, shift, dtype, .. } = *self;
-        let options = TokenWindowsOptions { stride: Some(stride), shift, dtype };
-        Dataset::token_windows(self.tokens.clone(), length, options)
+        let Self { length, shift, dtype, .. } = *self;
+        let options = TokenWindowsOptions { stride: Some(self.starts.stride), shift, dtype };
+        Dataset::windows_of(self.tokens.clone(), self.starts.boundaries(), length, options)
     }
 
     fn hints(&self, inputs: Hints) -> Hints {
@@ -319,8 +355,6 @@ impl Stage for TokenWindows {
 mod tests {
     use super::*;
     use crate::all_ways::{all_ways, elements, small_numbers, values};
-    use tensorferry_core::Tensor;
-
     fn windows(len: u16, length: usize, stride: Option<usize>, shift: usize) -> Result<Dataset> {
         Dataset::token_windows(
             Tensor::from_vec((0..len).collect(), &[len.into()])?,
@@ -431,6 +465,32 @@ mod tests {
             )
             .unwrap();
         assert_eq!(numbers(&bytes), [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
+    }
+
+    #[test]
+    fn windows_stay_between_boundaries_in_memory_and_in_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens.npy");
+        let tokens = Tensor::from_vec((0_u16..200).collect(), &[200]).unwrap();
+        tensorferry_io::format::npy::save_npy(&path, &tokens.as_view()).unwrap();
+        let boundaries = Tensor::from_vec(vec![0_i32, 7, 7, 60, 61, 150, 200], &[7]).unwrap();
+        let of = |tokens: Values| {
+            let options = TokenWindowsOptions { stride: Some(3), ..TokenWindowsOptions::default() };
+            Dataset::token_windows_within(tokens, &boundaries, 5, options).unwrap()
+        };
+        let mode = tensorferry_io::storage::mode::Mode::Read;
+        let opened = tensorferry_io::open::open_with(&[path], &mode.into()).unwrap();
+        let windows = of(tokens.into());
+        let found = elements(&windows);
+        for element in &found {
+            let (x, y) = (numbers(&element[0].2), numbers(&element[1].2));
+            let ends = boundaries.view::<i32>().unwrap();
+            assert!(ends.iter().all(|end| i64::from(end) <= x[0] || i64::from(end) > y[4]));
+        }
+        assert_eq!(found.len(), 1 + 16 + 28 + 15);
+        assert_eq!(elements(&of(opened.array().unwrap().into())), found);
+        crate::testing::assert_resumes(&windows);
+        crate::testing::assert_rebuilds(&windows);
     }
 
     #[test]

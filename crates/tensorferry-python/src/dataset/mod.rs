@@ -13,6 +13,7 @@ mod packer;
 mod parts;
 mod plan;
 mod plan_methods;
+mod ragged;
 mod rows;
 mod sources;
 pub(crate) mod spec;
@@ -49,6 +50,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(nested::group_by_window, module)?)?;
     module.add_function(wrap_pyfunction!(stored::save_dataset, module)?)?;
     module.add_function(wrap_pyfunction!(stored::load_dataset, module)?)?;
+    module.add_function(wrap_pyfunction!(ragged::from_ragged, module)?)?;
+    module.add_function(wrap_pyfunction!(ragged::ragged_batch, module)?)?;
+    module.add_function(wrap_pyfunction!(ragged::bucket_by_sequence_length, module)?)?;
+    module.add_function(wrap_pyfunction!(ragged::pack, module)?)?;
     module.add_function(wrap_pyfunction!(native::cast, module)?)?;
     module.add_function(wrap_pyfunction!(native::scale, module)?)?;
     module.add_function(wrap_pyfunction!(native::one_hot, module)?)?;

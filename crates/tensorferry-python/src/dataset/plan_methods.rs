@@ -150,6 +150,12 @@ impl Plan {
         self.inner.may_end_early()
     }
 
+    /// Whether the length of a component is known before its element is read.
+    fn is_measured(&self, component: usize) -> bool {
+        guard();
+        self.inner.is_measured(component)
+    }
+
     /// A number that plans share if they count epochs together, in this process.
     #[getter]
     fn key(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! Datasets over arrays and other sources.
 
 use super::plan::Plan;
+use super::ragged;
 use crate::errors::{OrRaise, in_component};
 use crate::files::array::PyArray;
 use crate::files::save::array_of;
@@ -10,11 +11,15 @@ use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::DType;
-use tensorferry::dataset::{self, Dataset, SampleOptions, TokenWindowsOptions, Values};
+use tensorferry::dataset::{self, Dataset, SampleOptions, TokenWindowsOptions};
 
 /// A source of a dataset. Memory that cannot change is shared; other memory is copied element by
 /// element. `immutable` promises that it does not change.
-fn source(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool) -> PyResult<dataset::Source> {
+pub(super) fn source(
+    py: Python<'_>,
+    value: &Bound<'_, PyAny>,
+    immutable: bool,
+) -> PyResult<dataset::Source> {
     let (tensor, frozen) = Input::source(value)?.shared().or_raise(py)?;
     Ok(dataset::Source { tensor, frozen: frozen || immutable })
 }
@@ -101,16 +106,20 @@ pub(crate) fn token_windows(
     stride: Option<usize>,
     shift: usize,
     dtype: &Bound<'_, PyAny>,
+    boundaries: Option<(Bound<'_, PyAny>, bool)>,
 ) -> PyResult<Plan> {
     guard();
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
     let options = TokenWindowsOptions { stride, shift, dtype };
-    let tokens: Values = if is_in_files(&tokens.0) {
-        array_of(py, &tokens.0, tokens.1)?.into()
-    } else {
-        source(py, &tokens.0, tokens.1)?.into()
+    let tokens = ragged::values(py, &tokens)?;
+    let made = match &boundaries {
+        Some(boundaries) => {
+            let boundaries = ragged::numbers(py, boundaries)?;
+            py.detach(|| Dataset::token_windows_within(tokens, &boundaries, length, options))
+        }
+        None => Dataset::token_windows(tokens, length, options),
     };
-    Ok(Dataset::token_windows(tokens, length, options).or_raise(py)?.into())
+    Ok(made.or_raise(py)?.into())
 }
 
 /// Random numbers.

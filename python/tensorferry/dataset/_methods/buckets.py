@@ -4,13 +4,15 @@ bucket.
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._nest import specs
-from tensorferry._nest.structures import Structure
+from tensorferry._nest import specs, structures
+from tensorferry._nest.structures import LEAF, Structure
 from tensorferry.dataset._functions import identity
 from tensorferry.dataset._methods import padding
 
@@ -18,6 +20,65 @@ STAGE = "bucket_by_sequence_length"
 _T = TypeVar("_T")
 #: The name and identity of a function in a plan, and the function.
 _Named: TypeAlias = tuple[tuple[str, int], Callable[..., _T]]
+
+
+def _at(structure: Structure, spec: list[specs.Part], key: str | None) -> int:
+    """The number of the component of this key; without one, of the only one of unknown length."""
+    names = structures.names(structure)
+    if key is not None:
+        for at, name in enumerate(names):
+            if name in (json.dumps(key, ensure_ascii=False), f".{key}"):
+                return at
+        raise errors.make(
+            "argument",
+            f"{STAGE}: elements have no part {key!r}; they have {', '.join(names) or 'one part'}",
+        )
+    unknown = [
+        at
+        for at, part in enumerate(spec)
+        if not isinstance(part, list) and part[1] and part[1][0] is None
+    ]
+    if len(unknown) != 1:
+        raise errors.make(
+            "argument",
+            f"{STAGE}: {len(unknown)} parts of the elements are of unknown length. Pass the key of "
+            "one, or a function of an element's length.",
+        )
+    return unknown[0]
+
+
+def measured(plan: _internal.Plan, structure: Structure, length: Any) -> int | None:
+    """The number of the component whose length counts, if it is known without reading."""
+    if length is len and structure is LEAF:
+        at = 0
+    elif length is None or isinstance(length, str):
+        at = _at(structure, plan.spec, length)
+    elif callable(length):
+        return None
+    else:
+        raise errors.make(
+            "wrong_type",
+            f"{STAGE}: element_length_func has to be a function, the key of a part or None, not "
+            f"{_arguments.shown(length)}",
+        )
+    return at if plan.is_measured(at) else None
+
+
+class LengthOf:
+    """The length of a component of an element."""
+
+    def __init__(self, structure: Structure, at: int) -> None:
+        self.structure = structure
+        self.at = at
+
+    def __call__(self, *element: Any) -> int:
+        nested = element if type(self.structure) is tuple else element[0]
+        return len(structures.flatten(nested)[self.at])
+
+
+def length_of(structure: Structure, spec: list[specs.Part], key: str | None) -> LengthOf:
+    """A function of the length of the component of this key."""
+    return LengthOf(structure, _at(structure, spec, key))
 
 
 class Buckets:
@@ -72,6 +133,31 @@ class Buckets:
                 [[filler if dim is None else dim for dim in dims] for dims in common]
             )
         return [(name, (None, *dims)) for (name, _), dims in zip(spec, common, strict=True)]
+
+    def ascend(self) -> bool:
+        """Whether the boundaries are lengths in ascending order."""
+        return all(low < high for low, high in itertools.pairwise([-1, *self.boundaries]))
+
+    def native(
+        self,
+        plan: _internal.Plan,
+        structure: Structure,
+        component: int,
+        given: tuple[Any, Any],
+        flags: tuple[bool, bool, bool],
+    ) -> _internal.Plan:
+        """The plan of a stage that knows lengths without reading. ``given`` are padded shapes and
+        padding values, ``flags`` whether to pad to boundaries, not to pad, and to drop remainders.
+        """
+        shapes = padding.shapes(structure, plan.spec, given[0], STAGE)
+        self.values = padding.values(structure, plan.spec, given[1], STAGE)
+        self._check(plan, shapes)
+        if flags[0]:
+            for boundary in self.boundaries:
+                _arguments.positive(boundary, STAGE, "every one of bucket_boundaries, to pad to,")
+        return _internal.bucket_by_sequence_length(
+            plan, component, (self.boundaries, self.sizes), (shapes, self.values), flags
+        )
 
     def _check(self, plan: _internal.Plan, shapes: list[list[int | None]]) -> None:
         """Refuses shapes that elements do not fit in, when the dataset is made."""

@@ -12,7 +12,7 @@ from tensorferry._typing import Indices, Nest, ShapeLike, Signature, TensorLike
 from tensorferry.dataset import _seeds
 from tensorferry.dataset._base import Base, packer, recorded
 from tensorferry.dataset._functions import calls, identity
-from tensorferry.dataset._methods.buckets import STAGE, Buckets
+from tensorferry.dataset._methods.buckets import STAGE, Buckets, length_of, measured
 
 #: The default ``cycle_length`` of ``interleave``.
 CYCLE_LENGTH = 8
@@ -198,7 +198,7 @@ class DatasetFunctions(Base):
     @recorded
     def bucket_by_sequence_length(
         self,
-        element_length_func: Callable[..., Any],
+        element_length_func: Callable[..., Any] | str | None,
         bucket_boundaries: Indices,
         bucket_batch_sizes: Indices,
         padded_shapes: Nest[ShapeLike] = None,
@@ -212,7 +212,10 @@ class DatasetFunctions(Base):
         ``padded_batch``.
 
         Args:
-            element_length_func: called with each element; returns its length, an integer.
+            element_length_func: called with each element; returns its length, an integer. Or the
+                key of the part whose length counts, or None for the only part of unknown length:
+                then, if its rows come from :meth:`from_ragged`, buckets are formed without
+                reading them.
             bucket_boundaries: lengths at which the buckets end: ``[3, 5]`` makes buckets of lengths
                 below 3, of 3 and 4, and of 5 and more.
             bucket_batch_sizes: the batch size of each bucket: one more number than boundaries.
@@ -237,11 +240,24 @@ class DatasetFunctions(Base):
         [[1, 0], [2, 2]]
         [[4, 4, 4, 4], [3, 3, 3, 0]]
         """
-        calls.check_callable(element_length_func, STAGE, "element_length_func")
         drop = _arguments.flag(drop_remainder, STAGE, "drop_remainder")
         to_boundary = _arguments.flag(pad_to_bucket_boundary, STAGE, "pad_to_bucket_boundary")
-        buckets = Buckets(element_length_func, bucket_boundaries, bucket_batch_sizes, drop)
-        if _arguments.flag(no_padding, STAGE, "no_padding"):
+        unpadded = _arguments.flag(no_padding, STAGE, "no_padding")
+        component = measured(self._plan, self._structure, element_length_func)
+        length = element_length_func
+        if not callable(length):
+            length = length_of(self._structure, self._plan.spec, length)
+        buckets = Buckets(length, bucket_boundaries, bucket_batch_sizes, drop)
+        if component is not None and buckets.ascend():
+            plan = buckets.native(
+                self._plan,
+                self._structure,
+                component,
+                (padded_shapes, padding_values),
+                (to_boundary, unpadded, drop),
+            )
+            return self._with(plan)
+        if unpadded:
             spec = self._plan.batch(1, False).spec
         else:
             spec = buckets.pad(

@@ -59,6 +59,12 @@ def values(structure: Structure, spec: list[specs.Part], given: Any, stage: str)
     ]
 
 
+def number(value: Any, spec: list[specs.Part], what: str) -> Any:
+    """A number of the dtype of the first component, which ``_internal`` can read."""
+    part = spec[0] if spec else []
+    return value if isinstance(part, list) else _value(value, part[0], what)
+
+
 def _up_to(structure: Structure, given: Any, what: str) -> list[Any]:
     """The value given for each component, nested like the elements. A None in the place of a part
     applies to all its components.

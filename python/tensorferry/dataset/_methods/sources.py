@@ -15,6 +15,7 @@ from tensorferry._typing import DTypeLike, Nest, ShapeLike, Signature, TensorLik
 from tensorferry.dataset import _seeds
 from tensorferry.dataset._base import Base, recorded
 from tensorferry.dataset._functions import calls, identity, tracing
+from tensorferry.dataset._methods import ragged_structure
 from tensorferry.dataset._methods.checks import check
 
 
@@ -34,7 +35,8 @@ class Sources(Base):
                 tensors of any framework, objects with ``__array__`` or ``__dlpack__``, and arrays
                 in files opened by :func:`tensorferry.open`. Rows of an h5py, zarr or netCDF4 array,
                 and of similar ones, are read a batch at a time. A table of pandas, polars or Arrow
-                is one array of two dimensions; a dict of its columns keeps them apart. Elements
+                is one array of two dimensions; a dict of its columns keeps them apart. Rows of
+                different lengths are those of :meth:`from_ragged`, except lists. Elements
                 that were handed out never change. Writable memory is read when an element is made,
                 so a later write shows in elements not yet made: pass a copy to prevent that.
             name: accepted for compatibility with tf.data.
@@ -49,6 +51,8 @@ class Sources(Base):
         [(np.int32(1), np.float32(3.0)), (np.int32(2), np.float32(4.0))]
         """
         stage = "from_tensor_slices"
+        if ragged_structure.has_ragged(tensors):
+            return cls._of(*ragged_structure.plan(tensors, stage, lists=False))
         arrays = opened.opened(tensors)
         leaves, structure = structures.flatten(arrays), structures.structure_of(arrays)
         plan = tracing.placeholder(leaves, True, stage)
@@ -88,6 +92,8 @@ class Sources(Base):
         shift: SupportsIndex = 1,
         dtype: DTypeLike = "int64",
         name: str | None = None,
+        *,
+        boundaries: TensorLike | None = None,
     ) -> Self:
         """Pairs ``(x, y)`` for training a language model on one long array of tokens: ``y`` is the
         token that follows each token of ``x``.
@@ -105,6 +111,9 @@ class Sources(Base):
             shift: by how many tokens ``y`` is ahead of ``x``.
             dtype: of ``x`` and ``y``.
             name: accepted for compatibility with tf.data.
+            boundaries: ascending offsets at which documents begin or end. Windows, with the
+                tokens of their ``y``, never cross one, and the first window of each document
+                begins with it. A shorter document has no window.
 
         Raises:
             tensorferry.errors.InvalidArgumentError: the tokens are not in one dimension, or fewer
@@ -127,7 +136,9 @@ class Sources(Base):
         size = _arguments.positive(length, stage, "length")
         step = None if stride is None else _arguments.positive(stride, stage, "stride")
         ahead = _arguments.at_least(shift, 0, stage, "shift")
-        return cls._of(_internal.token_windows(source, size, step, ahead, dtype), (LEAF, LEAF))
+        cuts = None if boundaries is None else reading.source(opened.opened(boundaries), stage)
+        plan = _internal.token_windows(source, size, step, ahead, dtype, cuts)
+        return cls._of(plan, (LEAF, LEAF))
 
     @classmethod
     @recorded

@@ -9,9 +9,10 @@ use crate::stage::{
 };
 use crate::transforms::batch::measured::{Measured, consecutive};
 use crate::transforms::batch::padded_batch::{PaddedBatch, PaddedBatchOptions};
+use crate::transforms::combine::concatenate::relaxed;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use tensorferry_core::{Shape, Tensor};
+use tensorferry_core::{Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 
 const STAGE: &str = "bucket_by_sequence_length";
@@ -155,14 +156,20 @@ impl BucketOptions {
     }
 }
 
-/// The specification of the batches of all buckets.
+/// The specification of the batches of all buckets. As in tf.data, the batch length is unknown.
 fn common(batches: &[PaddedBatch]) -> Vec<Component> {
     let mut specs = batches.iter().map(|batch| batch.spec().to_vec());
     let first = specs.next().unwrap_or_default();
-    specs.fold(first, |all, spec| {
-        let relaxed = crate::transforms::combine::concatenate::relaxed(&all, &spec);
-        relaxed.unwrap_or(all)
-    })
+    let all = specs.fold(first, |all, spec| relaxed(&all, &spec).unwrap_or(all));
+    let unknown = |part: Component| match part {
+        Component::Tensor(TensorSpec { dtype, shape }) => {
+            let inner = shape.dims().map(|dims| Shape::new(dims.iter().skip(1).copied()));
+            let shape = inner.map_or_else(Shape::unknown, |inner| inner.batched(None));
+            Component::Tensor(TensorSpec::new(dtype, shape))
+        }
+        nested @ Component::Dataset(_) => nested,
+    };
+    all.into_iter().map(unknown).collect()
 }
 
 impl Buckets {

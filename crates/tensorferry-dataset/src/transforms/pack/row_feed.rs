@@ -2,6 +2,7 @@
 
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
+use crate::names::Names;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, ElementIter, RowPart, Step, step, value_of};
 use crate::transforms::pack::fragments::{Fragment, unequal};
@@ -23,6 +24,7 @@ pub(crate) enum RowFeed {
 pub(crate) struct Elements {
     input: Box<dyn ElementIter>,
     spec: Vec<Component>,
+    names: Names,
     held: VecDeque<Element>,
     /// The row of the first element that is held.
     first: u64,
@@ -41,6 +43,7 @@ impl RowFeed {
         Ok(Self::Elements(Box::new(Elements {
             input: input.element_iter(cx)?,
             spec: input.spec().to_vec(),
+            names: input.names.clone(),
             held: VecDeque::new(),
             first: 0,
         })))
@@ -142,7 +145,8 @@ fn check_measured(input: &Dataset, row: u64, len: usize, cx: &Context) -> Result
         let mut other = [0];
         input.stage.lengths(at, &mut [RowRequest { index: row, slot: 0 }], &mut other, cx)?;
         if other[0] != len {
-            return Err(unequal(len, at, other[0]).at_element("pack", row));
+            let error = unequal(len, at, other[0]);
+            return Err(input.explain(error).at_element("pack", row));
         }
     }
     Ok(())
@@ -172,9 +176,9 @@ impl Elements {
             let Some(element) = self.input.next()? else { return Ok(None) };
             // A row that fails is left out.
             let element = element.and_then(|element| {
-                row_length(&element).map_err(|error| {
-                    error.at_element("pack", self.first.saturating_add(self.held.len() as u64))
-                })?;
+                let row = self.first.saturating_add(self.held.len() as u64);
+                row_length(&element)
+                    .map_err(|error| self.names.explain(error).at_element("pack", row))?;
                 element.into_iter().map(|value| Ok(packed(&value.into_tensor()?)?.into())).collect()
             });
             self.held.push_back(value_of!(step(element)));

@@ -73,7 +73,8 @@ impl WindowIndex {
                 let mut pairs = lens.iter().zip(&*others);
                 if let Some(differs) = pairs.position(|(first, other)| first != other) {
                     let row = row + differs as u64;
-                    return Err(unequal(lens[differs], at, others[differs]).at_element("pack", row));
+                    let error = unequal(lens[differs], at, others[differs]);
+                    return Err(input.explain(error).at_element("pack", row));
                 }
             }
             for len in lens {
