@@ -32,6 +32,8 @@ WORKLOADS = {
     "W6": "w6_cold_in_order",
     "W7": "w7_tf_data",
     "W8": "w8_files",
+    "W9": "w9_ragged",
+    "W10": "w10_packing",
     "W13": "w13_parts",
     "M1": "m1_memory",
     "R1": "r1_resume",

@@ -71,7 +71,7 @@ pub use transforms::batch::window::WindowOptions;
 pub use transforms::combine::interleave::InterleaveOptions;
 pub use transforms::combine::sample::SampleOptions;
 pub use transforms::map::scan::check_running;
-pub use transforms::pack::pack::{PackOptions, PackStrategy};
+pub use transforms::pack::packing::{PackOptions, PackStrategy};
 pub use transforms::row_map::flip::FlipOptions;
 pub use transforms::row_map::pad_to::PadToOptions;
 pub use transforms::row_map::random_crop::CropOptions;

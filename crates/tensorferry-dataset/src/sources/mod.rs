@@ -3,6 +3,7 @@
 pub(crate) mod elements;
 pub(crate) mod files;
 pub(crate) mod generator;
+pub(crate) mod opened_windows;
 pub(crate) mod ragged;
 pub(crate) mod random_values;
 pub(crate) mod range;

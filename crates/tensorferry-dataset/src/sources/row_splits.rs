@@ -320,7 +320,7 @@ mod tests {
     fn a_fall_is_found_wherever_it_stands() {
         for len in [2, 1023, 1024, 1025, 1026, 3000] {
             for at in [1, len / 2, len - 1].into_iter().filter(|at| *at > 0) {
-                let mut numbers: Vec<i64> = (0..len as i64).collect();
+                let mut numbers: Vec<i64> = (0..).take(len).collect();
                 assert_eq!(falls(Slice::Int64(&numbers)), None);
                 numbers[at] = numbers[at - 1] - 1;
                 assert_eq!(falls(Slice::Int64(&numbers)), Some(at), "{len}");

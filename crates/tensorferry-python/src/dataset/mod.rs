@@ -32,7 +32,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rows::open_rows, module)?)?;
     module.add_function(wrap_pyfunction!(sources::range, module)?)?;
     module.add_function(wrap_pyfunction!(sources::zip, module)?)?;
-    module.add_function(wrap_pyfunction!(sources::token_windows, module)?)?;
+    module.add_function(wrap_pyfunction!(ragged::token_windows, module)?)?;
     module.add_function(wrap_pyfunction!(sources::random, module)?)?;
     module.add_function(wrap_pyfunction!(sources::sample_from_datasets, module)?)?;
     module.add_function(wrap_pyfunction!(sources::choose_from_datasets, module)?)?;

@@ -1,4 +1,4 @@
-//! Rows of different lengths: their sources, and the batches and windows made of them.
+//! Rows of different lengths and windows of tokens: their sources, and batches made of them.
 
 use super::plan::Plan;
 use super::sources::{is_in_files, source};
@@ -6,15 +6,20 @@ use super::value;
 use crate::errors::{OrRaise, raise};
 use crate::files::array::PyArray;
 use crate::files::save::array_of;
+use crate::interop::dtype;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use tensorferry::dataset::{
-    BatchOptions, BucketOptions, Dataset, PackOptions, PackStrategy, Ragged, Shape, Values,
+    BatchOptions, BucketOptions, Dataset, PackOptions, PackStrategy, Ragged, Shape,
+    TokenWindowsOptions, Values,
 };
-use tensorferry::{Casting, Tensor};
+use tensorferry::{Casting, DType, Tensor};
 
 /// An array, and whether nothing can change it.
 type Source<'py> = (Bound<'py, PyAny>, bool);
+
+/// For each component the shape to pad it to, and the number to pad it with.
+type Padding<'py> = (Vec<Vec<Option<usize>>>, Vec<Option<Bound<'py, PyAny>>>);
 
 /// Values in memory or in files.
 pub(super) fn values(py: Python<'_>, (value, immutable): &Source<'_>) -> PyResult<Values> {
@@ -73,6 +78,31 @@ pub(crate) fn from_ragged(
     Ok(Dataset::from_ragged(all).or_raise(py)?.into())
 }
 
+/// Windows of a flat array of tokens, each with the tokens that follow.
+#[pyfunction]
+pub(crate) fn token_windows(
+    py: Python<'_>,
+    tokens: (Bound<'_, PyAny>, bool),
+    length: usize,
+    stride: Option<usize>,
+    shift: usize,
+    dtype: &Bound<'_, PyAny>,
+    boundaries: Option<(Bound<'_, PyAny>, bool)>,
+) -> PyResult<Plan> {
+    guard();
+    let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
+    let options = TokenWindowsOptions { stride, shift, dtype };
+    let tokens = values(py, &tokens)?;
+    let made = match &boundaries {
+        Some(boundaries) => {
+            let boundaries = numbers(py, boundaries)?;
+            py.detach(|| Dataset::token_windows_within(tokens, &boundaries, length, options))
+        }
+        None => Dataset::token_windows(tokens, length, options),
+    };
+    Ok(made.or_raise(py)?.into())
+}
+
 /// Batches without padding: two components for each one of unknown length.
 #[pyfunction]
 pub(crate) fn ragged_batch(
@@ -95,14 +125,14 @@ pub(crate) fn bucket_by_sequence_length(
     plan: &Bound<'_, Plan>,
     component: usize,
     buckets: (Vec<usize>, Vec<usize>),
-    padding: (Vec<Vec<Option<usize>>>, Vec<Option<Bound<'_, PyAny>>>),
+    padding: Padding<'_>,
     flags: (bool, bool, bool),
 ) -> PyResult<Plan> {
     guard();
     let ((boundaries, sizes), (shapes, values)) = (buckets, padding);
     let dataset = plan.get().dataset();
     let dtypes = dataset.spec().iter().map(|part| part.tensor().map(|part| part.dtype));
-    let value = |(value, dtype): (&Option<Bound<'_, PyAny>>, Option<tensorferry::DType>)| {
+    let value = |(value, dtype): (&Option<Bound<'_, PyAny>>, Option<DType>)| {
         value.as_ref().map(|value| value::tensor(value, dtype)).transpose()
     };
     let padding_values: Vec<Option<Tensor>> =

@@ -1,7 +1,6 @@
 //! Datasets over arrays and other sources.
 
 use super::plan::Plan;
-use super::ragged;
 use crate::errors::{OrRaise, in_component};
 use crate::files::array::PyArray;
 use crate::files::save::array_of;
@@ -11,7 +10,7 @@ use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::DType;
-use tensorferry::dataset::{self, Dataset, SampleOptions, TokenWindowsOptions};
+use tensorferry::dataset::{self, Dataset, SampleOptions};
 
 /// A source of a dataset. Memory that cannot change is shared; other memory is copied element by
 /// element. `immutable` promises that it does not change.
@@ -95,31 +94,6 @@ pub(crate) fn range(
     guard();
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
     Ok(Dataset::range(start, stop, step, dtype).or_raise(py)?.into())
-}
-
-/// Windows of a flat array of tokens, each with the tokens that follow.
-#[pyfunction]
-pub(crate) fn token_windows(
-    py: Python<'_>,
-    tokens: (Bound<'_, PyAny>, bool),
-    length: usize,
-    stride: Option<usize>,
-    shift: usize,
-    dtype: &Bound<'_, PyAny>,
-    boundaries: Option<(Bound<'_, PyAny>, bool)>,
-) -> PyResult<Plan> {
-    guard();
-    let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
-    let options = TokenWindowsOptions { stride, shift, dtype };
-    let tokens = ragged::values(py, &tokens)?;
-    let made = match &boundaries {
-        Some(boundaries) => {
-            let boundaries = ragged::numbers(py, boundaries)?;
-            py.detach(|| Dataset::token_windows_within(tokens, &boundaries, length, options))
-        }
-        None => Dataset::token_windows(tokens, length, options),
-    };
-    Ok(made.or_raise(py)?.into())
 }
 
 /// Random numbers.

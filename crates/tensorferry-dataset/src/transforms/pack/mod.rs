@@ -2,7 +2,8 @@
 
 pub(crate) mod best_fit;
 pub(crate) mod fragments;
-pub(crate) mod pack;
 pub(crate) mod pack_iter;
+pub(crate) mod packing;
 pub(crate) mod row_feed;
+pub(crate) mod stage;
 pub(crate) mod window_index;

@@ -6,7 +6,7 @@ use crate::gather::get_by_gather;
 use crate::stage::{Columns, Context, Element, ElementIter, Step, step, uninterrupted, value_of};
 use crate::transforms::pack::best_fit::best_fit;
 use crate::transforms::pack::fragments::{Fragment, Place};
-use crate::transforms::pack::pack::Packing;
+use crate::transforms::pack::packing::Packing;
 use crate::transforms::pack::row_feed::RowFeed;
 use std::collections::VecDeque;
 use std::sync::Arc;
