@@ -8,6 +8,7 @@ use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::execute::in_order::InOrder;
+use crate::execute::in_parallel::{Computed, InParallel};
 use crate::names::Names;
 use crate::spec::{Cardinality, Component};
 use crate::stack::{DEEPEST, STEP, check_depth, grown};
@@ -17,6 +18,7 @@ use crate::stage::{
 };
 use crate::user_fn::captures;
 use crate::user_fn::function::UserFn;
+use std::ops::Range;
 use std::sync::Arc;
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
@@ -28,7 +30,11 @@ impl Dataset {
         let inputs = stage.inputs();
         let depth = inputs.iter().map(|input| input.depth).max().unwrap_or(0) + 1;
         let mut hints = inputs.iter().fold(Hints::default(), |all, input| all.and(input.hints));
-        hints.sequential |= stage.functions().iter().any(|function| function.is_sequential());
+        for function in stage.functions() {
+            hints.sequential |= function.is_sequential();
+            hints.one_thread |= function.is_sequential() && function.calls() == 0;
+            hints.calls = hints.calls.max(function.calls());
+        }
         let elements = stage.elements();
         Self {
             names: Names::default(),
@@ -74,10 +80,27 @@ impl Dataset {
     /// One pass over the elements in order, for indexed and other plans.
     pub(crate) fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         check_depth(cx.outside + self.depth)?;
+        if self.indexed && self.hints.calls > 0 {
+            return Ok(Box::new(InParallel::new(self.clone(), cx.clone())));
+        }
         if self.indexed {
             return Ok(Box::new(InOrder::new(self.clone(), cx.clone())));
         }
         self.stage.element_iter(cx)
+    }
+
+    /// A pass over a part of an indexed plan. Functions that allow it are called on several
+    /// threads, ahead of the consumer. The iterator has no state: see [`InParallel`].
+    pub(crate) fn part_iter(&self, part: Range<u64>, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        if self.hints.calls > 0
+            && let Some(iter) = self.deep(|| self.stage.part_iter(part.clone(), cx))
+        {
+            return iter;
+        }
+        if self.hints.calls == 0 || self.hints.one_thread {
+            return Ok(Box::new(InOrder::of_part(self.clone(), cx.clone(), part)));
+        }
+        Ok(Box::new(Computed::new(self.clone(), cx, part)))
     }
 
     /// As [`Dataset::element_iter`], for a dataset that a function made during another iteration.
@@ -200,6 +223,11 @@ impl Stage for Deep {
 
     fn unstacked(&self) -> Option<Dataset> {
         grown(|| self.stage.unstacked())
+    }
+
+    fn part_iter(&self, part: Range<u64>, cx: &Context) -> Option<Result<Box<dyn ElementIter>>> {
+        let iter = grown(|| self.stage.part_iter(part, cx))?;
+        Some(iter.map(|iter| Box::new(DeepIter { iter: Some(iter) }) as Box<dyn ElementIter>))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {

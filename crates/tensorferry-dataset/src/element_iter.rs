@@ -7,6 +7,8 @@ use crate::spec::Component;
 use crate::stage::{
     Context, Dataset, Element, ElementIter, Interrupted, Step, step, uninterrupted, value_of,
 };
+use std::collections::VecDeque;
+use std::ops::Range;
 use tensorferry_io::cancel::CancelToken;
 
 /// An iterator over one input. Its own state is a number.
@@ -52,27 +54,33 @@ pub(crate) struct Counted {
     spec: Vec<Component>,
     cancel: CancelToken,
     index: u64,
-    /// An element that was given back.
-    back: Option<Element>,
+    /// Elements that come before those of the iterator: one that was given back, or those that a
+    /// saved iterator was working on.
+    back: VecDeque<Result<Element>>,
 }
 
 impl Counted {
     pub(crate) fn new(input: &Dataset, cx: &Context) -> Result<Self> {
-        Ok(Self {
-            iter: input.element_iter(cx)?,
-            spec: input.spec().to_vec(),
-            cancel: cx.cancel.clone(),
-            index: 0,
-            back: None,
-        })
+        Ok(Self::of(input.element_iter(cx)?, 0, input, cx))
+    }
+
+    /// A part of an indexed input: see [`Dataset::part_iter`].
+    pub(crate) fn of_part(input: &Dataset, part: Range<u64>, cx: &Context) -> Result<Self> {
+        let first = part.start;
+        Ok(Self::of(input.part_iter(part, cx)?, first, input, cx))
+    }
+
+    fn of(iter: Box<dyn ElementIter>, index: u64, input: &Dataset, cx: &Context) -> Self {
+        let (spec, cancel) = (input.spec().to_vec(), cx.cancel.clone());
+        Self { iter, spec, cancel, index, back: VecDeque::new() }
     }
 
     /// The next element and its index. Checks for a cancellation each time, so a loop over it ends
     /// in time.
     pub(crate) fn next(&mut self) -> Step<(u64, Element)> {
         value_of!(step(self.cancel.check()));
-        let element = match self.back.take() {
-            Some(element) => Ok(element),
+        let element = match self.back.pop_front() {
+            Some(element) => element,
             None => match self.iter.next()? {
                 Some(element) => element,
                 None => return Ok(None),
@@ -108,20 +116,49 @@ impl Counted {
     pub(crate) fn give_back(&mut self, element: Element) {
         self.index = self.index.saturating_sub(1);
         if !self.iter.back() {
-            self.back = Some(element);
+            self.back.push_front(Ok(element));
         }
     }
 
     pub(crate) fn save(&self) -> Result<State> {
-        let back =
-            self.back.as_ref().map_or(Ok(State::Nothing), |element| State::of_element(element))?;
-        Ok(State::List(vec![State::Int(self.index), back, self.iter.save()?]))
+        self.save_before(Vec::new())
+    }
+
+    /// The state of an iterator that hands out `elements` first: the last ones that this one did.
+    pub(crate) fn save_before(&self, mut elements: Vec<State>) -> Result<State> {
+        let index = self.index.saturating_sub(elements.len() as u64);
+        for element in &self.back {
+            elements.push(match element {
+                Ok(element) => State::of_element(element)?,
+                Err(error) => State::of_error(error),
+            });
+        }
+        let back = match elements.len() {
+            0 => State::Nothing,
+            1 if matches!(elements[0], State::Tensors(_)) => elements.remove(0),
+            _ => State::List(elements),
+        };
+        Ok(State::List(vec![State::Int(index), back, self.iter.save()?]))
     }
 
     pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(3)?;
         self.index = parts[0].int()?;
-        self.back = parts[1].optional(|element| element.element_as(&self.spec))?;
+        self.back = match &parts[1] {
+            State::Nothing => VecDeque::new(),
+            State::List(elements) => {
+                elements.iter().map(|one| self.restored(one)).collect::<Result<_>>()?
+            }
+            one => [self.restored(one)?].into(),
+        };
         self.iter.restore(&parts[2])
+    }
+
+    /// An element, or the error in its place.
+    fn restored(&self, state: &State) -> Result<Result<Element>> {
+        match state {
+            State::List(_) => state.error().map(Err),
+            _ => state.element_as(&self.spec).map(Ok),
+        }
     }
 }

@@ -78,4 +78,5 @@ pub use transforms::row_map::random_crop::CropOptions;
 pub use transforms::select::draw::DrawOptions;
 pub use transforms::select::filter_batched::FilterOptions;
 pub use user_fn::function::{Capture, Function, failed};
+pub use user_fn::sessions::Session;
 pub use value::check;

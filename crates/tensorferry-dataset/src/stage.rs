@@ -22,6 +22,8 @@ use crate::names::Names;
 use crate::shuffle::prng::{Seed, mix};
 use crate::spec::{Cardinality, Component};
 use crate::user_fn::function::{Capture, Captures, UserFn};
+use crate::user_fn::sessions::Sessions;
+use std::ops::Range;
 use std::sync::Arc;
 use tensorferry_core::Tensor;
 use tensorferry_io::cancel::CancelToken;
@@ -79,6 +81,8 @@ pub(crate) struct Context {
     pub(crate) stats: Option<IterStats>,
     /// The iteration's memory; `None` outside an iteration.
     pub(crate) budget: Option<Arc<MemoryBudget>>,
+    /// What its functions hold for their calls; `None` outside an iteration.
+    pub(crate) sessions: Option<Arc<Sessions>>,
     /// Stages of the enclosing plans, whose functions made this one.
     pub(crate) outside: usize,
 }
@@ -86,7 +90,7 @@ pub(crate) struct Context {
 impl Context {
     /// A context outside an iteration.
     pub(crate) fn new(epoch: Epoch, cancel: CancelToken) -> Self {
-        Self { epoch, cancel, stats: None, budget: None, outside: 0 }
+        Self { epoch, cancel, stats: None, budget: None, sessions: None, outside: 0 }
     }
 
     pub(crate) fn at(&self, epoch: Epoch) -> Self {
@@ -252,8 +256,12 @@ pub(crate) struct Hints {
     /// There may be fewer elements than the cardinality says, as in tf.data after `repeat` of a
     /// source of unknown length.
     pub(crate) may_end_early: bool,
-    /// Elements have to be computed in order, on one thread: user functions require it.
+    /// User functions compute the elements: compute each once, and in order.
     pub(crate) sequential: bool,
+    /// One of these functions has to be called in order, by one thread at a time.
+    pub(crate) one_thread: bool,
+    /// The most calls at once of a function that is called on several threads; 0 if there is none.
+    pub(crate) calls: usize,
     /// Elements are read from files: neighbours are best read together, and ahead of time.
     pub(crate) reads_files: bool,
     /// Another epoch gives other elements or another order.
@@ -272,6 +280,8 @@ impl Hints {
         Self {
             may_end_early: self.may_end_early || other.may_end_early,
             sequential: self.sequential || other.sequential,
+            one_thread: self.one_thread || other.one_thread,
+            calls: self.calls.max(other.calls),
             reads_files: self.reads_files || other.reads_files,
             depends_on_epoch: self.depends_on_epoch || other.depends_on_epoch,
             direct_arrays: self.direct_arrays.saturating_add(other.direct_arrays),
@@ -455,6 +465,24 @@ pub(crate) trait Stage: Send + Sync {
     /// `batch` gathers its rows together.
     fn picks(&self, _cx: &Context) -> Result<Option<Picked>> {
         Ok(None)
+    }
+
+    /// A pass over these elements of an indexed plan whose functions are called on several threads:
+    /// see [`Dataset::part_iter`]. `None` if nothing is gained over computing whole elements on
+    /// these threads. For stages whose elements take several of their input, or call a function in
+    /// order.
+    fn part_iter(&self, part: Range<u64>, cx: &Context) -> Option<Result<Box<dyn ElementIter>>> {
+        let (input, part) = match self.elements() {
+            Elements::Kept(input) => (input, part),
+            Elements::Moved(input, by) => {
+                let last = part.end.checked_sub(1).filter(|last| *last >= part.start)?;
+                let moved = by.locate(part.start)..by.locate(last).checked_add(1)?;
+                let is_run = moved.end.checked_sub(moved.start)? == part.end - part.start;
+                (input, if is_run { moved } else { return None })
+            }
+            Elements::Indexed(..) | Elements::InOrder(..) => return None,
+        };
+        Some(input.part_iter(part, cx))
     }
 
     /// One pass over the elements in order. Indexed stages need not implement it: see

@@ -112,7 +112,7 @@ pub(crate) fn rest(stream: &mut Pass) -> Vec<String> {
     std::iter::from_fn(|| stream.next()).take(1000).map(|element| words(&element)).collect()
 }
 
-fn words(element: &Result<Element>) -> String {
+pub(crate) fn words(element: &Result<Element>) -> String {
     let tensor = |tensor: &Tensor| {
         format!(
             "{:?}{:?}",

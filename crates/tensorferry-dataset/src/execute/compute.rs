@@ -45,7 +45,7 @@ pub(crate) fn advance(iter: &mut dyn ElementIter) -> Step {
 }
 
 /// A panic as an error. Otherwise the consumer would wait for a thread that has ended.
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let words = panic
         .downcast_ref::<&str>()
         .copied()

@@ -4,6 +4,7 @@ use crate::checkpoint::state::State;
 use crate::error::Result;
 use crate::spec::Cardinality;
 use crate::stage::{Context, Dataset, ElementIter, Step, step, value_of};
+use std::ops::Range;
 
 /// The elements of an indexed plan in order. Its state is a position.
 pub(crate) struct InOrder {
@@ -20,6 +21,11 @@ impl InOrder {
             _ => u64::MAX,
         };
         Self { dataset, cx, position: 0, len }
+    }
+
+    /// The elements of a part.
+    pub(crate) fn of_part(dataset: Dataset, cx: Context, part: Range<u64>) -> Self {
+        Self { dataset, cx, position: part.start, len: part.end }
     }
 }
 

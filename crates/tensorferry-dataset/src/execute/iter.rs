@@ -1,7 +1,5 @@
 //! [`Iter`]: one pass over a dataset.
 
-use crate::execute::in_order::InOrder;
-
 use crate::checkpoint::checkpoint::Checkpoint;
 use crate::checkpoint::{change::Resharded, state::State};
 use crate::error::{Error, Result};
@@ -102,7 +100,8 @@ impl Iter {
     pub(crate) fn of(asked: Dataset, dataset: Dataset, epoch: Epoch, options: &Options) -> Self {
         let Hints { direct_arrays, group_bytes, .. } = dataset.hints;
         let budget = Some(Arc::new(MemoryBudget::new(direct_arrays, group_bytes, options)));
-        let cx = Context { budget, ..Context::new(epoch, CancelToken::default()) };
+        let sessions = Some(Arc::default());
+        let cx = Context { budget, sessions, ..Context::new(epoch, CancelToken::default()) };
         Self {
             asked,
             dataset,
@@ -152,16 +151,19 @@ impl Iter {
             );
             return Err(Error::State { what });
         }
-        if ahead == 0 {
+        if ahead == 0 && self.dataset.hints.calls == 0 {
             return Ok(Mode::Indexed(len));
         }
         if !self.dataset.hints.sequential {
             let (dataset, cx) = (self.dataset.clone(), self.cx.clone());
             return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead)));
         }
-        let mut iter = InOrder::new(self.dataset.clone(), self.cx.clone());
+        let mut iter = self.dataset.element_iter(&self.cx)?;
         iter.restore(&State::Int(self.position))?;
-        Ok(self.producer(Box::new(iter), VecDeque::new(), ahead))
+        if ahead == 0 {
+            return Ok(Mode::Inline(iter, VecDeque::new()));
+        }
+        Ok(self.producer(iter, VecDeque::new(), ahead))
     }
 
     fn begin_in_order(&self, ahead: usize, state: Option<&State>) -> Result<Mode> {
@@ -330,11 +332,11 @@ impl Iter {
     pub fn checkpoint_within(&self, timeout: Duration) -> Poll<Result<Checkpoint>> {
         let state = match &self.mode {
             Mode::Indexed(_) | Mode::Workers(_) => Ok(None),
+            // The position suffices: elements that were read ahead are computed again.
+            Mode::Inline(..) | Mode::Producer(_) if self.dataset.is_indexed() => Ok(None),
             Mode::Inline(iter, waiting) => {
                 iter.save().and_then(|state| waiting_state(state, waiting)).map(Some)
             }
-            // The position suffices: elements that were read ahead are computed again.
-            Mode::Producer(_) if self.dataset.is_indexed() => Ok(None),
             Mode::Producer(producer) => match producer.save(Instant::now().checked_add(timeout)) {
                 Poll::Ready(state) => state.map(Some),
                 Poll::Pending => return Poll::Pending,
@@ -353,6 +355,13 @@ impl Iter {
                 self.origins.clone(),
             )
         }))
+    }
+
+    /// Ends what its functions hold, such as worker processes.
+    fn end_sessions(&self) {
+        if let Some(sessions) = &self.cx.sessions {
+            sessions.end();
+        }
     }
 
     fn poll(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
@@ -385,8 +394,10 @@ impl Iter {
             },
             Mode::Failed(error) => error.take().map(Err),
         };
-        if !matches!(element, None | Some(Err(Error::Interrupted))) {
-            self.position += 1;
+        match element {
+            None => self.end_sessions(),
+            Some(Err(Error::Interrupted)) => {}
+            Some(_) => self.position += 1,
         }
         Poll::Ready(element)
     }
@@ -407,6 +418,7 @@ impl Iterator for Iter {
 impl Drop for Iter {
     fn drop(&mut self) {
         self.cx.cancel.cancel();
+        self.end_sessions();
     }
 }
 

@@ -7,8 +7,10 @@
 //! caller's thread if they call user functions and do not read ahead, so that a function is called
 //! exactly when its result is requested; otherwise on a thread of their own ([`producer`]).
 
+pub(crate) mod calls;
 pub(crate) mod compute;
 pub(crate) mod in_order;
+pub(crate) mod in_parallel;
 pub(crate) mod iter;
 pub(crate) mod memory_budget;
 pub(crate) mod options;

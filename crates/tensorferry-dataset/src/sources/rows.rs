@@ -114,6 +114,7 @@ impl Stage for OpenedRows {
         Hints {
             reads_files: self.arrays.iter().any(|array| array.mode() != Mode::Map),
             sequential: self.groups.iter().any(|group| group.source.is_sequential()),
+            one_thread: self.groups.iter().any(|group| group.source.is_sequential()),
             direct_arrays: self.groups.iter().filter(is_direct).count(),
             ..inputs
         }

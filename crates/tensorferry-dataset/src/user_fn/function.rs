@@ -1,6 +1,7 @@
 //! User functions in a plan.
 
 use crate::error::{Error, Result};
+use crate::user_fn::sessions::{Begin, Session, Sessions};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,10 @@ pub(crate) type Captures = Option<Arc<[Capture]>>;
 pub(crate) trait UserFn {
     fn is_sequential(&self) -> bool;
 
+    /// How many threads may call it at once: see [`Function::parallel`]. 0 for a function without
+    /// threads of its own.
+    fn calls(&self) -> usize;
+
     /// See [`Function::identified`].
     fn identity(&self) -> u64;
 
@@ -27,9 +32,11 @@ pub(crate) trait UserFn {
 pub struct Function<In, Out> {
     name: String,
     sequential: bool,
+    calls: usize,
     identity: u64,
     capture: Option<Capture>,
     call: Arc<dyn Fn(In) -> Result<Out> + Send + Sync>,
+    begin: Option<Arc<Begin<In, Out>>>,
 }
 
 impl<In, Out> Function<In, Out> {
@@ -42,9 +49,11 @@ impl<In, Out> Function<In, Out> {
         Self {
             name: name.into(),
             sequential: false,
+            calls: 0,
             identity: 0,
             capture: None,
             call: Arc::new(call),
+            begin: None,
         }
     }
 
@@ -53,13 +62,18 @@ impl<In, Out> Function<In, Out> {
         name: impl Into<String>,
         call: impl Fn(In) -> Result<Out> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            name: name.into(),
-            sequential: true,
-            identity: 0,
-            capture: None,
-            call: Arc::new(call),
-        }
+        Self { sequential: true, ..Self::new(name, call) }
+    }
+
+    /// A function that takes long: an iteration calls it on up to `calls` threads of its own, for
+    /// elements ahead of the consumer. As for a sequential function, each element is computed once
+    /// in a pass.
+    pub fn parallel(
+        name: impl Into<String>,
+        calls: usize,
+        call: impl Fn(In) -> Result<Out> + Send + Sync + 'static,
+    ) -> Self {
+        Self { sequential: true, calls: calls.max(1), ..Self::new(name, call) }
     }
 
     /// The same function with a number that distinguishes it from others of its name: see
@@ -76,6 +90,16 @@ impl<In, Out> Function<In, Out> {
         Self { capture: Some(capture), ..self }
     }
 
+    /// The same function, which an iteration calls through a session of its own: what `begin`
+    /// returns at the first call. Calls outside an iteration do without.
+    #[must_use]
+    pub fn in_sessions(
+        self,
+        begin: impl Fn() -> Result<Session<In, Out>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { begin: Some(Arc::new(Begin(Box::new(begin)))), ..self }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -86,11 +110,30 @@ impl<In, Out> Function<In, Out> {
         check_interrupted()?;
         (self.call)(input)
     }
+
+    /// As [`Function::call`], through the session of an iteration if there is one.
+    pub(crate) fn call_in(&self, sessions: Option<&Sessions>, input: In) -> Result<Out>
+    where
+        In: 'static,
+        Out: 'static,
+    {
+        match (sessions, &self.begin) {
+            (Some(sessions), Some(begin)) => {
+                check_interrupted()?;
+                sessions.get(begin)?.call(input)
+            }
+            _ => self.call(input),
+        }
+    }
 }
 
 impl<In, Out> UserFn for Function<In, Out> {
     fn is_sequential(&self) -> bool {
         self.sequential
+    }
+
+    fn calls(&self) -> usize {
+        self.calls
     }
 
     fn identity(&self) -> u64 {
@@ -108,6 +151,7 @@ impl<In, Out> Clone for Function<In, Out> {
             name: self.name.clone(),
             capture: self.capture.clone(),
             call: Arc::clone(&self.call),
+            begin: self.begin.clone(),
             ..*self
         }
     }

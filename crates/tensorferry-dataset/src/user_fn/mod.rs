@@ -3,3 +3,4 @@
 pub(crate) mod captures;
 pub(crate) mod function;
 pub(crate) mod placeholder;
+pub(crate) mod sessions;

@@ -4,10 +4,12 @@ use super::captured::{Captured, Open, Running};
 use super::packer::Packer;
 use super::plan::Plan;
 use super::{spec, value};
-use crate::errors::{Raised, in_component};
+use crate::errors::{OrRaise, Raised, in_component};
 use crate::runtime::attach;
 use crate::runtime::interrupt::raised_in_function;
+use crate::tensor::object::PyTensor;
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use std::sync::Arc;
@@ -25,6 +27,16 @@ impl Callee {
     pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Self {
         let packers = packers.into_iter().map(Py::into_any).collect();
         Self { captured: Captured::new(function, packers) }
+    }
+
+    /// A function of one element, for which `begin` makes sessions: see [`Callee::begin`].
+    pub(crate) fn in_sessions(
+        function: Py<PyAny>,
+        packers: Vec<Py<Packer>>,
+        begin: Option<Py<PyAny>>,
+    ) -> Self {
+        let others = packers.into_iter().map(Py::into_any).chain(begin).collect();
+        Self { captured: Captured::new(function, others) }
     }
 
     /// The captured function, for the stage that calls it.
@@ -64,6 +76,14 @@ impl Callee {
         })
     }
 
+    /// Calls `begin`, the object after one packer.
+    pub(crate) fn begin(&self) -> Result<Begun> {
+        self.with(|_, open| {
+            let begin = open.other(1).ok_or_else(gone)?;
+            Ok(Begun(open.run(attach::call(&begin, ())?.unbind())))
+        })
+    }
+
     /// Calls the function with two elements, each as one argument, and reads the result.
     pub(crate) fn call_each<T>(
         &self,
@@ -82,6 +102,40 @@ impl Callee {
     /// element's error.
     fn with<T>(&self, run: impl FnOnce(Python<'_>, &Open<'_>) -> PyResult<T>) -> Result<T> {
         attached(|py| run(py, &self.captured.open(py).ok_or_else(gone)?))
+    }
+}
+
+/// A Python function that an iteration calls instead of another: a session.
+pub(crate) struct Begun(Running);
+
+impl Begun {
+    /// Calls it with a list of the element's tensors, and reads the result.
+    pub(crate) fn call<T>(
+        &self,
+        element: Element,
+        read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>,
+    ) -> Result<T> {
+        attached(|py| {
+            let (_open, session) = self.0.open(py).ok_or_else(gone)?;
+            let tensors = element.into_iter().map(|value| {
+                let tensor = value.into_tensor().or_raise(py)?;
+                PyTensor::object(py, tensor)
+            });
+            let tensors = PyList::new(py, tensors.collect::<PyResult<Vec<_>>>()?)?;
+            read(attach::call(&session, (tensors,))?)
+        })
+    }
+}
+
+impl Begun {
+    /// Ends it, maybe while calls are in progress. An error has no place to surface.
+    pub(crate) fn end(&self) {
+        let _ended = attached(|py| match self.0.open(py) {
+            Some((_open, session)) => {
+                attach::call(&session.getattr(intern!(py, "close"))?, ()).map(drop)
+            }
+            None => Ok(()),
+        });
     }
 }
 

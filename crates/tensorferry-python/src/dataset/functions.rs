@@ -15,7 +15,8 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tensorferry::dataset::{CancelToken, Dataset, Element, Function, Generator};
+use std::sync::Arc;
+use tensorferry::dataset::{CancelToken, Dataset, Element, Function, Generator, Session};
 
 /// The name of a function, and a number that tells it from others of that name.
 pub(crate) type Name = (String, u64);
@@ -41,8 +42,13 @@ fn predicate(
         .capturing(captured)
 }
 
-/// What a function makes of each element: it returns a flat list of components.
+/// What a function makes of each element: it returns a flat list of components. `calls` threads
+/// call it at once; 0 for one call at a time, in order. If there is `begin`, each iteration calls
+/// what `begin()` returns instead, with a list of the components as tensors, and its `close()` at the
+/// end.
 #[pyfunction]
+#[pyo3(signature = (plan, name, function, packer, spec, names, calls = 0, begin = None))]
+#[expect(clippy::too_many_arguments, reason = "one Python call")]
 pub(crate) fn map(
     plan: &Bound<'_, Plan>,
     name: Name,
@@ -50,14 +56,38 @@ pub(crate) fn map(
     packer: Py<Packer>,
     spec: &Bound<'_, PyAny>,
     names: Vec<String>,
+    calls: usize,
+    begin: Option<Py<PyAny>>,
 ) -> PyResult<Plan> {
     guard();
     let returned = Returned::new(spec, names)?;
-    let (callee, spec) = (Callee::new(function, vec![packer]), returned.spec.clone());
-    let captured = callee.captured();
-    let call =
-        move |element| returned.checked(callee.call(element, |flat| returned.element(&flat))?);
-    Ok(plan.get().dataset().map(named(name, call).capturing(captured), spec).into())
+    let in_sessions = begin.is_some();
+    let callee = Arc::new(Callee::in_sessions(function, vec![packer], begin));
+    let (spec, captured) = (returned.spec.clone(), callee.captured());
+    let (own, promised) = (Arc::clone(&callee), returned.clone());
+    let call = move |element| promised.checked(own.call(element, |flat| promised.element(&flat))?);
+    let mut function = match calls {
+        0 => named(name, call),
+        calls => Function::parallel(name.0, calls, call).identified(name.1),
+    };
+    if in_sessions {
+        function = function.in_sessions(move || {
+            let (session, returned) = (Arc::new(callee.begin()?), returned.clone());
+            let ending = Arc::clone(&session);
+            let call = move |element: Element| {
+                returned.checked(session.call(element, |flat| returned.element(&flat))?)
+            };
+            Ok(Session::new(call, move || ending.end()))
+        });
+    }
+    Ok(plan.get().dataset().map(function.capturing(captured), spec).into())
+}
+
+/// How many CPUs the process may use.
+#[pyfunction]
+pub(crate) fn cpus() -> usize {
+    guard();
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// The elements for which a function returns true.

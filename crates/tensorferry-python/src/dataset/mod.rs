@@ -39,6 +39,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(value::describe, module)?)?;
     module.add_function(wrap_pyfunction!(eager::check_eager, module)?)?;
     module.add_function(wrap_pyfunction!(functions::map, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::cpus, module)?)?;
     module.add_function(wrap_pyfunction!(functions::filter, module)?)?;
     module.add_function(wrap_pyfunction!(functions::take_while, module)?)?;
     module.add_function(wrap_pyfunction!(functions::from_generator, module)?)?;

@@ -9,7 +9,7 @@ from tensorferry import _arguments, _internal
 from tensorferry._nest import structures
 from tensorferry._typing import Nest, Signature, TensorLike
 from tensorferry.dataset._base import Base, packer, recorded
-from tensorferry.dataset._functions import calls, identity
+from tensorferry.dataset._functions import calls, identity, parallel
 from tensorferry.dataset._methods.columns import part_of
 
 #: The name of a part of an element: a key, a field, or a number.
@@ -42,7 +42,13 @@ class Functions(Base):
             map_func: called with each element, in order; returns a tensor, array, number, or a
                 tuple or dict of them. An outermost list is a tuple; an inner list is stacked into
                 one tensor.
-            num_parallel_calls: accepted for compatibility with tf.data, like the other flags.
+            num_parallel_calls: how many threads call ``map_func`` at once, ahead of the consumer;
+                -1 (AUTOTUNE) for one for each CPU. For functions that release the GIL: NumPy on
+                large arrays, decoders, compression, waiting for files. By default one call at a
+                time, when its result is asked for. The results stay in order, whatever
+                ``deterministic`` says; at most ``2 * num_parallel_calls`` elements are computed or
+                in progress, within ``Options.memory_limit``.
+            deterministic: accepted for compatibility with tf.data, like the other flags.
             output_signature: the specification of the results, as ``TensorSpec`` s. By default a
                 function in the format "tensorflow" is traced, as in tf.data; if that fails, and in
                 other formats, it is called with the first element when the dataset is made, and all
@@ -53,6 +59,7 @@ class Functions(Base):
         [0, 10, 20, 30]
         """
         calls.check_callable(map_func, "map", "map_func")
+        threads = parallel.calls(num_parallel_calls, "map")
         result = calls.inferred(self, map_func, output_signature, "map")
         flat = calls.flattener(map_func, result, "map")
         plan = _internal.map(
@@ -62,6 +69,7 @@ class Functions(Base):
             self._packed(),
             result[1],
             structures.names(result[0]),
+            threads,
         )
         return self._with(plan, result[0])
 

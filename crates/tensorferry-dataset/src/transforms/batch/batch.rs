@@ -5,9 +5,10 @@ use crate::error::{Error, Result};
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage};
-use crate::transforms::batch::gathered::{batches, count, len_from};
+use crate::transforms::batch::gathered::{batches, batches_of_part, count, len_from};
 use crate::transforms::batch::picked::picked_batches;
 use crate::transforms::batch::stacked::{stack, stacked};
+use std::ops::Range;
 use tensorferry_core::TensorSpec;
 
 /// How [`Dataset::batch_with`] and [`Dataset::rebatch`] treat an incomplete last batch.
@@ -113,5 +114,11 @@ impl Stage for Batch {
         }
         let make = |elements: &[Element]| stack(elements, "batch", None);
         batches(&self.input, cx, "batch", (self.size, self.drop_remainder), make)
+    }
+
+    fn part_iter(&self, part: Range<u64>, cx: &Context) -> Option<Result<Box<dyn ElementIter>>> {
+        let make = |elements: &[Element]| stack(elements, "batch", None);
+        let size = (self.size, self.drop_remainder);
+        Some(batches_of_part(&self.input, cx, "batch", size, part, make))
     }
 }

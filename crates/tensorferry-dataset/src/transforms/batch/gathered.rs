@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec::Component;
 use crate::stage::{Context, Dataset, Element, ElementIter, Step, step, uninterrupted, value_of};
+use std::ops::Range;
 use tensorferry_io::memory::room::{Room, collected};
 
 /// Whether an allocation failed. The next elements would fail too, so a batch stops there.
@@ -29,15 +30,19 @@ pub(crate) struct Gathered {
 impl Gathered {
     /// Gathers the elements of `input`. Errors name components by `names`.
     pub(crate) fn new(input: &Dataset, names: Names, cx: &Context) -> Result<Self> {
-        Ok(Self {
-            input: input.element_iter(cx)?,
+        Ok(Self::of(input.element_iter(cx)?, input, names))
+    }
+
+    fn of(iter: Box<dyn ElementIter>, input: &Dataset, names: Names) -> Self {
+        Self {
+            input: iter,
             spec: input.spec().to_vec(),
             names,
             index: 0,
             elements: Vec::new(),
             failed: None,
             count: 0,
-        })
+        }
     }
 
     /// The next `size` elements, or the remaining ones unless `drop_remainder`. An element that
@@ -130,6 +135,26 @@ pub(crate) fn batches(
     make: impl Fn(&[Element]) -> Result<Element> + Send + 'static,
 ) -> Result<Box<dyn ElementIter>> {
     let gathered = Gathered::new(input, input.names.clone(), cx)?;
+    Ok(Box::new(BatchIter { gathered, stage, size, drop_remainder, make }))
+}
+
+/// As [`batches`], for a part of the batches of an indexed input: see [`Dataset::part_iter`].
+///
+/// # Errors
+/// As [`Dataset::part_iter`].
+pub(crate) fn batches_of_part(
+    input: &Dataset,
+    cx: &Context,
+    stage: &'static str,
+    (size, drop_remainder): (usize, bool),
+    part: Range<u64>,
+    make: impl Fn(&[Element]) -> Result<Element> + Send + 'static,
+) -> Result<Box<dyn ElementIter>> {
+    let len = input.cardinality().finite().unwrap_or(u64::MAX);
+    let end = part.end.saturating_mul(size as u64).min(len);
+    let elements = part.start.saturating_mul(size as u64).min(end)..end;
+    let mut gathered = Gathered::of(input.part_iter(elements, cx)?, input, input.names.clone());
+    gathered.index = part.start;
     Ok(Box::new(BatchIter { gathered, stage, size, drop_remainder, make }))
 }
 

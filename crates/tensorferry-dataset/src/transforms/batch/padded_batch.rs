@@ -7,10 +7,11 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{
     CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
 };
-use crate::transforms::batch::gathered::{batches, count, len_from};
+use crate::transforms::batch::gathered::{batches, batches_of_part, count, len_from};
 use crate::transforms::batch::measured::{Measured, Part, consecutive, whole_rows};
 use crate::transforms::batch::stacked::stacked;
 use crate::transforms::row_map::boxes::{fill, place};
+use std::ops::Range;
 use std::sync::Arc;
 use tensorferry_core::{Dims, Shape, Tensor, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
@@ -358,6 +359,13 @@ impl Stage for PaddedBatch {
         let make = move |elements: &[Element]| pad_all(elements, &paddings, &cancel);
         let size = (self.size, self.options.drop_remainder);
         batches(&self.input, cx, "padded_batch", size, make)
+    }
+
+    fn part_iter(&self, part: Range<u64>, cx: &Context) -> Option<Result<Box<dyn ElementIter>>> {
+        let (paddings, cancel) = (Arc::clone(&self.paddings), cx.cancel.clone());
+        let make = move |elements: &[Element]| pad_all(elements, &paddings, &cancel);
+        let size = (self.size, self.options.drop_remainder);
+        Some(batches_of_part(&self.input, cx, "padded_batch", size, part, make))
     }
 }
 

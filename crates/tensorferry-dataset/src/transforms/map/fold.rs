@@ -8,6 +8,7 @@ use crate::spec::Cardinality;
 use crate::stage::{Context, Dataset, Element, Epoch, Hints, Interrupted, Value};
 use crate::transforms::map::scan::{check_running, running};
 use crate::user_fn::function::Function;
+use crate::user_fn::sessions::Sessions;
 use std::sync::Arc;
 use tensorferry_io::cancel::CancelToken;
 
@@ -36,9 +37,13 @@ impl Dataset {
                 .map_err(|_| wrong("the initial state holds a dataset; it has to be tensors"))?,
         );
         let Hints { direct_arrays, group_bytes, .. } = self.hints;
+        let sessions = Ending(Arc::default());
         let budget = MemoryBudget::new(direct_arrays, group_bytes, &Options::default());
-        let cx =
-            Context { budget: Some(Arc::new(budget)), ..Context::new(Epoch(0), cancel.clone()) };
+        let cx = Context {
+            budget: Some(Arc::new(budget)),
+            sessions: Some(Arc::clone(&sessions.0)),
+            ..Context::new(Epoch(0), cancel.clone())
+        };
         let mut input = Counted::new(self, &cx)?;
         let mut state = initial;
         loop {
@@ -52,6 +57,15 @@ impl Dataset {
                 None => return Ok(state),
             }
         }
+    }
+}
+
+/// The sessions of a pass, which end with it.
+struct Ending(Arc<Sessions>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -6,8 +6,10 @@ use crate::element_iter::Counted;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
+use crate::transforms::map::parallel::{Apply, MakeInput, ParallelMap};
 use crate::user_fn::function::{Function, UserFn};
 use crate::value::check;
+use std::ops::Range;
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -24,7 +26,9 @@ struct Map {
 impl Dataset {
     /// Applies `function` to each element. `spec` describes the results. The result is indexed if
     /// the input is. A sequential function ([`Function::sequential`]) is still called by one
-    /// thread, in order, and later stages wait for it.
+    /// thread, in order, and later stages wait for it. A parallel function
+    /// ([`Function::parallel`]) is called ahead of the consumer, on threads of the iteration, while
+    /// one thread at a time reads an input that is not indexed. The results are in order.
     ///
     /// If `function` fails, or its result does not match `spec`, the error takes the element's
     /// place.
@@ -49,8 +53,8 @@ impl Dataset {
 }
 
 impl Mapping {
-    fn apply(&self, element: Element) -> Result<Element> {
-        let made = self.function.call(element)?;
+    fn apply(&self, element: Element, cx: &Context) -> Result<Element> {
+        let made = self.function.call_in(cx.sessions.as_deref(), element)?;
         check(&made, &self.spec)?;
         Ok(made)
     }
@@ -87,25 +91,55 @@ impl Stage for Map {
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let element = self.input.stage.get(index, cx)?;
-        self.mapping.apply(element).map_err(|error| error.at_element("map", index))
+        self.mapping.apply(element, cx).map_err(|error| error.at_element("map", index))
+    }
+
+    fn part_iter(&self, part: Range<u64>, cx: &Context) -> Option<Result<Box<dyn ElementIter>>> {
+        let (calls, hints) = (self.mapping.function.calls(), self.input.hints);
+        if calls > 0 && hints.one_thread {
+            let input = self.input.clone();
+            let make = move |cx: &Context| Counted::of_part(&input, part.clone(), cx);
+            return Some(self.parallel(Box::new(make), cx));
+        }
+        let in_order = self.mapping.function.is_sequential() && calls == 0;
+        if !in_order || hints.calls == 0 {
+            return None;
+        }
+        Some(Counted::of_part(&self.input, part, cx).map(|input| self.in_order(input, cx)))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        Ok(Box::new(MapIter {
-            input: Counted::new(&self.input, cx)?,
-            mapping: self.mapping.clone(),
-        }))
+        if self.mapping.function.calls() > 0 {
+            let input = self.input.clone();
+            return self.parallel(Box::new(move |cx| Counted::new(&input, cx)), cx);
+        }
+        Ok(self.in_order(Counted::new(&self.input, cx)?, cx))
+    }
+}
+
+impl Map {
+    fn in_order(&self, input: Counted, cx: &Context) -> Box<dyn ElementIter> {
+        Box::new(MapIter { input, mapping: self.mapping.clone(), cx: cx.clone() })
+    }
+
+    fn parallel(&self, make: MakeInput, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (mapping, within) = (self.mapping.clone(), cx.clone());
+        let apply: Apply = Arc::new(move |index, element| {
+            mapping.apply(element, &within).map_err(|error| error.at_element("map", index))
+        });
+        Ok(Box::new(ParallelMap::new(make, apply, self.mapping.function.calls(), cx)?))
     }
 }
 
 struct MapIter {
     input: Counted,
     mapping: Mapping,
+    cx: Context,
 }
 
 impl ElementIter for MapIter {
     fn next(&mut self) -> Step {
-        let next = self.input.next_with("map", |element| self.mapping.apply(element))?;
+        let next = self.input.next_with("map", |element| self.mapping.apply(element, &self.cx))?;
         Ok(next.map(|made| made.map(|(_, made)| made)))
     }
 

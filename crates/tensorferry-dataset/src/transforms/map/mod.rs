@@ -3,4 +3,5 @@
 pub(crate) mod fold;
 #[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
 pub(crate) mod map;
+pub(crate) mod parallel;
 pub(crate) mod scan;
