@@ -418,7 +418,11 @@ impl Iterator for Iter {
 impl Drop for Iter {
     fn drop(&mut self) {
         self.cx.cancel.cancel();
-        self.end_sessions();
+        // First the threads that call functions.
+        self.mode = Mode::Failed(None);
+        if let Some(sessions) = &self.cx.sessions {
+            sessions.close();
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sessions: what an iteration holds for calls of its functions, such as worker processes.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -55,11 +55,18 @@ struct Begun {
 
 /// The sessions of an iteration. Functions that no longer exist lose theirs when another begins: a
 /// stage may make datasets, and functions, without end. A forked process begins its own.
-pub(crate) struct Sessions(ForkSafe<Vec<Begun>>);
+pub(crate) struct Sessions(ForkSafe<All>);
+
+#[derive(Default)]
+struct All {
+    begun: Vec<Begun>,
+    /// The iteration is over: no session begins.
+    closed: bool,
+}
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self(ForkSafe::reset_by_fork(Vec::new()))
+        Self(ForkSafe::reset_by_fork(All::default()))
     }
 }
 
@@ -84,27 +91,29 @@ impl Sessions {
         // Outside the lock: it may run any code. Another thread may be faster.
         let session = (begin.0)()?;
         let function: Arc<Anything> = Arc::clone(begin) as Arc<Anything>;
-        let mut ended = Vec::new();
-        {
-            let mut all = self.0.lock();
-            if !all.iter().any(|other| is(&other.function, begin)) {
-                let is_live = |begun: &Begun| begun.function.strong_count() > 0;
-                (*all, ended) = std::mem::take(&mut *all).into_iter().partition(is_live);
-                all.push(Begun {
-                    function: Arc::downgrade(&function),
-                    session: Arc::new(session.clone()),
-                    end: Arc::clone(&session.end),
-                });
-            }
-        }
+        let own = Begun {
+            function: Arc::downgrade(&function),
+            session: Arc::new(session.clone()),
+            end: Arc::clone(&session.end),
+        };
+        let (found, ended) = self.0.lock().add(own);
         end_all(ended);
-        Ok(self.find(begin).unwrap_or(session))
+        match found.and_then(|found| found.downcast_ref().cloned()) {
+            Some(session) => Ok(session),
+            None => Err(Error::Interrupted),
+        }
     }
 
     /// Ends all sessions, maybe while calls are in progress. Further calls begin others.
     pub(crate) fn end(&self) {
-        let all = std::mem::take(&mut *self.0.lock());
+        let all = std::mem::take(&mut self.0.lock().begun);
         end_all(all);
+    }
+
+    /// As [`Sessions::end`], and begins no others: further calls are interrupted.
+    pub(crate) fn close(&self) {
+        self.0.lock().closed = true;
+        self.end();
     }
 
     fn find<In: 'static, Out: 'static>(
@@ -112,8 +121,25 @@ impl Sessions {
         begin: &Arc<Begin<In, Out>>,
     ) -> Option<Session<In, Out>> {
         let all = self.0.lock();
-        let begun = all.iter().find(|begun| is(&begun.function, begin))?;
+        let begun = all.begun.iter().find(|begun| is(&begun.function, begin.as_ref()))?;
         begun.session.downcast_ref::<Session<In, Out>>().cloned()
+    }
+}
+
+impl All {
+    /// The session of the function: `own`, or one that began earlier; `None` if none may begin.
+    /// Also returns the sessions to end.
+    fn add(&mut self, own: Begun) -> (Option<Arc<Anything>>, Vec<Begun>) {
+        let same = self.begun.iter().find(|other| other.function.ptr_eq(&own.function));
+        if self.closed || same.is_some() {
+            return (same.map(|same| Arc::clone(&same.session)), vec![own]);
+        }
+        let is_live = |begun: &Begun| begun.function.strong_count() > 0;
+        let (live, ended) = std::mem::take(&mut self.begun).into_iter().partition(is_live);
+        self.begun = live;
+        let session = Arc::clone(&own.session);
+        self.begun.push(own);
+        (Some(session), ended)
     }
 }
 
@@ -122,6 +148,6 @@ fn end_all(sessions: Vec<Begun>) {
 }
 
 /// Whether the key is that of this function.
-fn is<In, Out>(key: &Weak<Anything>, begin: &Arc<Begin<In, Out>>) -> bool {
-    std::ptr::addr_eq(key.as_ptr(), Arc::as_ptr(begin))
+fn is<In, Out>(key: &Weak<Anything>, begin: &Begin<In, Out>) -> bool {
+    std::ptr::addr_eq(key.as_ptr(), begin)
 }

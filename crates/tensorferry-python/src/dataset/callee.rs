@@ -130,11 +130,19 @@ impl Begun {
 impl Begun {
     /// Ends it, maybe while calls are in progress. An error has no place to surface.
     pub(crate) fn end(&self) {
-        let _ended = attached(|py| match self.0.open(py) {
-            Some((_open, session)) => {
-                attach::call(&session.getattr(intern!(py, "close"))?, ()).map(drop)
+        let _ended = attached(|py| {
+            // The iterator may be deallocated while an exception is raised.
+            let raised = PyErr::take(py);
+            let ended = match self.0.open(py) {
+                Some((_open, session)) => session
+                    .getattr(intern!(py, "close"))
+                    .and_then(|close| attach::call(&close, ()).map(drop)),
+                None => Ok(()),
+            };
+            if let Some(raised) = raised {
+                raised.restore(py);
             }
-            None => Ok(()),
+            ended
         });
     }
 }

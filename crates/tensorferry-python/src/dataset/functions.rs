@@ -44,8 +44,8 @@ fn predicate(
 
 /// What a function makes of each element: it returns a flat list of components. `calls` threads
 /// call it at once; 0 for one call at a time, in order. If there is `begin`, each iteration calls
-/// what `begin()` returns instead, with a list of the components as tensors, and its `close()` at the
-/// end.
+/// what `begin()` returns instead, with a list of the components as tensors, and its `close()` at
+/// the end.
 #[pyfunction]
 #[pyo3(signature = (plan, name, function, packer, spec, names, calls = 0, begin = None))]
 #[expect(clippy::too_many_arguments, reason = "one Python call")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self, SupportsIndex, TypeAlias
+from typing import Any, Literal, Self, SupportsIndex, TypeAlias
 
 from tensorferry import _arguments, _internal
 from tensorferry._nest import structures
@@ -35,6 +35,7 @@ class Functions(Base):
         name: str | None = None,
         *,
         output_signature: Signature | None = None,
+        workers: Literal["threads", "processes"] = "threads",
     ) -> Self:
         """The results of ``map_func`` for each element.
 
@@ -53,15 +54,25 @@ class Functions(Base):
                 function in the format "tensorflow" is traced, as in tf.data; if that fails, and in
                 other formats, it is called with the first element when the dataset is made, and all
                 results have to have the dtype and number of dimensions of that one.
+            workers: "processes" for functions that hold the GIL: pure Python. Each call of an
+                iteration is made in one of ``num_parallel_calls`` worker processes, by default one
+                for each CPU. They start by ``spawn``, or ``forkserver`` if the program sets that,
+                and end with the iteration. ``map_func`` has to be one that pickle, or cloudpickle
+                where it is installed, can send. See docs/functions.md.
 
         >>> import tensorferry as tfy
         >>> [int(x) for x in tfy.Dataset.range(4).with_format("numpy").map(lambda x: x * 10)]
         [0, 10, 20, 30]
         """
         calls.check_callable(map_func, "map", "map_func")
+        begin = None
+        if parallel.in_processes(workers, "map") and num_parallel_calls is None:
+            num_parallel_calls = _arguments.AUTOTUNE
         threads = parallel.calls(num_parallel_calls, "map")
         result = calls.inferred(self, map_func, output_signature, "map")
         flat = calls.flattener(map_func, result, "map")
+        if parallel.in_processes(workers, "map"):
+            begin = parallel.sessions(self, map_func, result)
         plan = _internal.map(
             self._plan,
             identity.known_as(map_func),
@@ -70,6 +81,7 @@ class Functions(Base):
             result[1],
             structures.names(result[0]),
             threads,
+            begin,
         )
         return self._with(plan, result[0])
 

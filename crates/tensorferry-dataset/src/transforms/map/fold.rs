@@ -65,7 +65,7 @@ struct Ending(Arc<Sessions>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.close();
     }
 }
 
