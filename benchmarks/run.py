@@ -34,6 +34,7 @@ WORKLOADS = {
     "W8": "w8_files",
     "W9": "w9_ragged",
     "W10": "w10_packing",
+    "W12": "w12_functions",
     "W13": "w13_parts",
     "M1": "m1_memory",
     "R1": "r1_resume",

@@ -385,3 +385,75 @@ def test_the_interpreter_exits_while_threads_call_functions(ending) -> None:
             next(pass_)
         {ending}
         """)
+
+
+def double(batch):
+    return batch * 2
+
+
+def test_batched_functions_take_batches_and_elements_stay_elements() -> None:
+    for made in (numbers, streamed, generated):
+        for calls in (None, 3):
+            sizes = []
+
+            def doubles(batch, sizes=sizes):
+                sizes.append(len(batch))
+                return batch * 2
+
+            data = made(25).map(doubles, calls, batched=True, batch_size=10)
+            assert values(data) == [2 * i for i in range(25)]
+            assert sorted(sizes[-3:]) == [5, 10, 10]
+            assert data.element_spec == tfy.TensorSpec((), "int64")
+            assert data._plan.cardinality == made(25)._plan.cardinality
+            for size in (10, 7):
+                assert values(data.batch(size)) == values(made(25).map(double).batch(size))
+            for position in (0, 3, 10, 24, 25):
+                pass_ = iter(data)
+                assert len(values(itertools.islice(pass_, position))) == position
+                resumed = iter(data)
+                resumed.load_state_dict(pass_.state_dict())
+                assert values(resumed) == [2 * i for i in range(position, 25)]
+            assert values(data.to_tf_data()) == values(data)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_batched_functions_work_in_every_format(format) -> None:
+    rows = np.arange(14, dtype=np.float32).reshape(7, 2)
+    data = tfy.Dataset.from_tensor_slices((rows, np.arange(7))).with_format(format)
+    spec = {"sum": tfy.TensorSpec((), "float32"), "n": tfy.TensorSpec((), "int64")}
+
+    def function(row, n):
+        return {"sum": np.asarray(row).sum(1), "n": n}
+
+    for given in (spec, None):
+        made = data.map(function, batched=True, batch_size=3, output_signature=given)
+        assert [(float(x["sum"]), int(x["n"])) for x in made] == [
+            (float(row.sum()), i) for i, row in enumerate(rows)
+        ]
+
+
+def test_batched_functions_have_to_keep_the_number_of_rows() -> None:
+    data = numbers(7).map(lambda batch: batch[:2], batched=True, batch_size=3)
+    pass_ = iter(data)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="returned 2 rows for a batch of 3"):
+            next(pass_)
+    batches = numbers(7).map(lambda batch: batch[:1], batched=True, batch_size=3).batch(3)
+    with pytest.raises(ValueError, match="returned 1 rows"):
+        list(batches)
+    with pytest.raises(errors.InvalidArgumentError, match="is a scalar"):
+        numbers(7).map(lambda batch: batch.sum(), batched=True)
+    with pytest.raises(errors.InvalidArgumentError, match="batch_size has to be at least 1"):
+        numbers(7).map(double, batched=True, batch_size=0)
+    assert values(numbers(0).map(double, batched=True)) == []
+    assert values(numbers(1500).map(double, batched=True)) == [2 * i for i in range(1500)]
+
+
+def test_batched_functions_may_run_in_processes() -> None:
+    from tests.support import slow_functions
+
+    data = numbers(25).map(
+        slow_functions.triple, 2, batched=True, batch_size=4, workers="processes"
+    )
+    assert values(data) == [3 * i for i in range(25)]
+    assert values(data.batch(4)) == values(numbers(25).map(slow_functions.triple).batch(4))

@@ -225,6 +225,10 @@ impl Stage for Deep {
         grown(|| self.stage.unstacked())
     }
 
+    fn stacked(&self, size: usize, drop_remainder: bool) -> Result<Option<Dataset>> {
+        grown(|| self.stage.stacked(size, drop_remainder))
+    }
+
     fn part_iter(&self, part: Range<u64>, cx: &Context) -> Option<Result<Box<dyn ElementIter>>> {
         let iter = grown(|| self.stage.part_iter(part, cx))?;
         Some(iter.map(|iter| Box::new(DeepIter { iter: Some(iter) }) as Box<dyn ElementIter>))

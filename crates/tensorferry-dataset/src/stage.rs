@@ -467,6 +467,14 @@ pub(crate) trait Stage: Send + Sync {
         Ok(None)
     }
 
+    /// The dataset of batches of `size` elements, if there is a shorter way to it than stacking.
+    ///
+    /// # Errors
+    /// As [`Dataset::batch`].
+    fn stacked(&self, _size: usize, _drop_remainder: bool) -> Result<Option<Dataset>> {
+        Ok(None)
+    }
+
     /// A pass over these elements of an indexed plan whose functions are called on several threads:
     /// see [`Dataset::part_iter`]. `None` if nothing is gained over computing whole elements on
     /// these threads. For stages whose elements take several of their input, or call a function in

@@ -10,7 +10,7 @@ use std::ops::Range;
 use tensorferry_io::sync::process::process_id;
 
 /// The elements of an indexed plan in order, as [`Dataset::part_iter`] computes them. Its state is
-/// a position: what was computed ahead is computed again.
+/// a position: after resuming, elements that were computed ahead are computed again.
 pub(crate) struct InParallel {
     dataset: Dataset,
     cx: Context,

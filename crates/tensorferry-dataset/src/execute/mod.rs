@@ -6,6 +6,7 @@
 //! ([`workers`]), unless user functions have to run in order. All other plans run in order: in the
 //! caller's thread if they call user functions and do not read ahead, so that a function is called
 //! exactly when its result is requested; otherwise on a thread of their own ([`producer`]).
+//! Functions that allow it are called on threads ahead of all of these ([`calls`]).
 
 pub(crate) mod calls;
 pub(crate) mod compute;

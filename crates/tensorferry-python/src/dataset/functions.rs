@@ -42,12 +42,16 @@ fn predicate(
         .capturing(captured)
 }
 
-/// What a function makes of each element: it returns a flat list of components. `calls` threads
-/// call it at once; 0 for one call at a time, in order. If there is `begin`, each iteration calls
-/// what `begin()` returns instead, with a list of the components as tensors, and its `close()` at
-/// the end.
+/// What a function makes of each element: it returns a flat list of components.
+///
+/// `calls` threads call it at once; 0 for one call at a time, in order. If there is `begin`, each
+/// iteration calls what `begin()` returns instead, with a list of the components as tensors, and
+/// its `close()` at the end. With `batch_size`, the function takes and returns batches, whose rows
+/// are the elements.
 #[pyfunction]
-#[pyo3(signature = (plan, name, function, packer, spec, names, calls = 0, begin = None))]
+#[pyo3(signature = (
+    plan, name, function, packer, spec, names, calls = 0, begin = None, batch_size = None
+))]
 #[expect(clippy::too_many_arguments, reason = "one Python call")]
 pub(crate) fn map(
     plan: &Bound<'_, Plan>,
@@ -58,6 +62,7 @@ pub(crate) fn map(
     names: Vec<String>,
     calls: usize,
     begin: Option<Py<PyAny>>,
+    batch_size: Option<usize>,
 ) -> PyResult<Plan> {
     guard();
     let returned = Returned::new(spec, names)?;
@@ -80,7 +85,11 @@ pub(crate) fn map(
             Ok(Session::new(call, move || ending.end()))
         });
     }
-    Ok(plan.get().dataset().map(function.capturing(captured), spec).into())
+    let (dataset, function) = (plan.get().dataset(), function.capturing(captured));
+    Ok(match batch_size {
+        None => dataset.map(function, spec).into(),
+        Some(size) => dataset.map_batches(size, function, spec).or_raise(plan.py())?.into(),
+    })
 }
 
 /// How many CPUs the process may use.

@@ -9,7 +9,7 @@ from tensorferry import _arguments, _internal
 from tensorferry._nest import structures
 from tensorferry._typing import Nest, Signature, TensorLike
 from tensorferry.dataset._base import Base, packer, recorded
-from tensorferry.dataset._functions import calls, identity, parallel
+from tensorferry.dataset._functions import batches, calls, identity, parallel
 from tensorferry.dataset._methods.columns import part_of
 
 #: The name of a part of an element: a key, a field, or a number.
@@ -36,6 +36,8 @@ class Functions(Base):
         *,
         output_signature: Signature | None = None,
         workers: Literal["threads", "processes"] = "threads",
+        batched: bool = False,
+        batch_size: SupportsIndex = 1000,
     ) -> Self:
         """The results of ``map_func`` for each element.
 
@@ -59,29 +61,39 @@ class Functions(Base):
                 for each CPU. They start by ``spawn``, or ``forkserver`` if the program sets that,
                 and end with the iteration. ``map_func`` has to be one that pickle, or cloudpickle
                 where it is installed, can send. See docs/functions.md.
+            batched: calls ``map_func`` with batches of ``batch_size`` elements, the last one
+                shorter. It returns a row for each. Elements stay elements, and
+                ``output_signature`` describes them. ``batch(batch_size)`` after it takes the
+                results as they are. The result has no random access; an exception takes the place
+                of all elements of its batch.
+            batch_size: the most elements of a batch, with ``batched``.
 
         >>> import tensorferry as tfy
         >>> [int(x) for x in tfy.Dataset.range(4).with_format("numpy").map(lambda x: x * 10)]
         [0, 10, 20, 30]
         """
         calls.check_callable(map_func, "map", "map_func")
-        begin = None
-        if parallel.in_processes(workers, "map") and num_parallel_calls is None:
+        processes = parallel.in_processes(workers, "map")
+        if processes and num_parallel_calls is None:
             num_parallel_calls = _arguments.AUTOTUNE
         threads = parallel.calls(num_parallel_calls, "map")
-        result = calls.inferred(self, map_func, output_signature, "map")
-        flat = calls.flattener(map_func, result, "map")
-        if parallel.in_processes(workers, "map"):
-            begin = parallel.sessions(self, map_func, result)
+        size = _arguments.at_least(batch_size, 1, "map", "batch_size")
+        data = self
+        if _arguments.flag(batched, "map", "batched"):
+            data = self._with(self._plan.batch(size, False))
+            result = batches.inferred(data, map_func, output_signature)
+        else:
+            result = calls.inferred(self, map_func, output_signature, "map")
         plan = _internal.map(
             self._plan,
             identity.known_as(map_func),
-            flat,
-            self._packed(),
+            calls.flattener(map_func, result, "map"),
+            data._packed(),
             result[1],
             structures.names(result[0]),
             threads,
-            begin,
+            parallel.sessions(data, map_func, result) if processes else None,
+            size if data is not self else None,
         )
         return self._with(plan, result[0])
 

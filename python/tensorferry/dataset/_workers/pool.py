@@ -159,7 +159,7 @@ class _Worker:
     def _views(self, number: int, where: list[Place], is_new: bool) -> list[Any]:
         is_copied = number == COPIED
         if is_new:
-            # What is copied is mapped writable: frameworks share only what cannot change.
+            # Frameworks share only what cannot change: a writable map has them copy.
             file = reduction.recv_handle(self.connection)
             self._areas[number] = Area(file, writable=is_copied)
         if not is_copied:

@@ -52,6 +52,9 @@ impl Dataset {
                 what: "batch_size has to be at least 1".into(),
             });
         }
+        if let Some(batches) = self.stage.stacked(size, drop_remainder)? {
+            return Ok(batches);
+        }
         // As in tf.data, the specification fixes the batch length only with `drop_remainder`, even
         // if the cardinality would imply it.
         let spec = spec::tensors(self.spec(), "batch")?

@@ -6,6 +6,7 @@ use crate::element_iter::Counted;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
+use crate::transforms::map::batched::{check_rows, rows_of};
 use crate::transforms::map::parallel::{Apply, MakeInput, ParallelMap};
 use crate::user_fn::function::{Function, UserFn};
 use crate::value::check;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 struct Mapping {
     function: Function<Element, Element>,
     spec: Arc<[Component]>,
+    /// Whether a result has to have as many rows as the element.
+    keeps_rows: bool,
 }
 
 struct Map {
@@ -48,14 +51,29 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn map(&self, function: Function<Element, Element>, spec: Vec<Component>) -> Self {
-        Self::of(Map { input: self.clone(), mapping: Mapping { function, spec: spec.into() } })
+        let mapping = Mapping { function, spec: spec.into(), keeps_rows: false };
+        Self::of(Map { input: self.clone(), mapping })
+    }
+
+    /// As [`Dataset::map`] of batches. A result has as many rows as its batch.
+    pub(crate) fn map_rows(
+        &self,
+        function: Function<Element, Element>,
+        spec: Vec<Component>,
+    ) -> Self {
+        let mapping = Mapping { function, spec: spec.into(), keeps_rows: true };
+        Self::of(Map { input: self.clone(), mapping })
     }
 }
 
 impl Mapping {
     fn apply(&self, element: Element, cx: &Context) -> Result<Element> {
+        let rows = rows_of(&element);
         let made = self.function.call_in(cx.sessions.as_deref(), element)?;
         check(&made, &self.spec)?;
+        if self.keeps_rows {
+            check_rows(rows, &made)?;
+        }
         Ok(made)
     }
 }
