@@ -61,6 +61,8 @@ def drained(dataset: Any) -> Any:
 #: A call for each integer parameter, by method and argument.
 CALLS: dict[tuple[str, str], Call] = {
     ("batch", "batch_size"): lambda n: numbers().batch(n),
+    ("map", "num_parallel_calls"): lambda n: numbers().map(lambda x: x, n),
+    ("map", "batch_size"): lambda n: numbers().map(lambda x: x, batched=True, batch_size=n),
     ("padded_batch", "batch_size"): lambda n: numbers().padded_batch(n),
     ("padded_batch", "padded_shapes"): lambda n: rows().padded_batch(2, padded_shapes=n),
     ("rebatch", "batch_size"): lambda n: rows().rebatch(n),
