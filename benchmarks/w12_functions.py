@@ -13,6 +13,7 @@ from typing import Any
 import grain
 import numpy as np
 import torch
+from absl import flags
 from rows import Row
 from tensorferry import Dataset, TensorSpec
 
@@ -79,6 +80,7 @@ def _loader(function: Callable[[Any], np.int64]) -> Iterator[Any]:
 
 
 def _grain(function: Callable[[Any], np.int64]) -> Iterator[Any]:
+    flags.FLAGS.mark_as_parsed()  # grain reads its options there
     dataset = grain.MapDataset.range(2 * COUNT).map(function).to_iter_dataset()
     return iter(dataset.mp_prefetch(grain.multiprocessing.MultiprocessingOptions(WORKERS)))
 
