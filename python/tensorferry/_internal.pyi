@@ -35,6 +35,7 @@ __all__ = [
     "convert_to_tensor",
     "describe",
     "draw",
+    "cpus",
     "dtype_name",
     "empty",
     "error_codes",
