@@ -31,7 +31,9 @@ mod tensor;
 mod view;
 
 pub use buffer::{ALIGNMENT, Buffer, BufferMut};
-pub use convert::{Casting, can_convert, convert, convert_into, smallest_dtype, value_range};
+pub use convert::{
+    Casting, CpuLevel, can_convert, convert, convert_into, cpu_level, smallest_dtype, value_range,
+};
 pub use dims::{Dims, MAX_NDIM, Strides};
 pub use dtype::{ByteOrder, DType, Element, Kind};
 pub use error::{Advice, Error, ErrorKind, InRust, Misfits, Result, Scalar};

@@ -27,9 +27,9 @@ pub use tensorferry_io::{
 };
 
 pub use tensorferry_core::{
-    ALIGNMENT, Buffer, BufferMut, ByteOrder, Casting, DType, Dims, Element, ErrorKind, Index, Kind,
-    Layout, MAX_NDIM, Misfits, Scalar, Shape, Strides, Tensor, TensorSpec, TensorView, View,
-    ViewMut, dlpack, npy_header,
+    ALIGNMENT, Buffer, BufferMut, ByteOrder, Casting, CpuLevel, DType, Dims, Element, ErrorKind,
+    Index, Kind, Layout, MAX_NDIM, Misfits, Scalar, Shape, Strides, Tensor, TensorSpec, TensorView,
+    View, ViewMut, cpu_level, dlpack, npy_header,
 };
 pub use tensorferry_dataset::error::{Error, Result};
 

@@ -8,13 +8,12 @@
 //!
 //! # Limitations
 //! Conversions of real to complex numbers are rare and bound by memory, so they are compiled for
-//! [`Level::Base`] only.
+//! [`CpuLevel::Base`] only.
 
 use super::Casting;
 use super::halves::{Brain, Half};
 use super::lanes::{Bit, Cast, Checked, Lane, Pair, Rule, Saturate, Wrap};
 use crate::DType;
-#[cfg(target_arch = "x86_64")]
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Converts `n` native elements, which may be unaligned but do not overlap, and returns whether all
@@ -46,9 +45,10 @@ impl Kernel {
     }
 }
 
-/// The vector instructions that kernels are compiled for.
+/// The vector instructions that kernels are compiled for. Results do not depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+#[non_exhaustive]
+pub enum CpuLevel {
     /// Those of the build's target.
     Base,
     /// 256 bits: x86-64-v3.
@@ -68,34 +68,33 @@ macro_rules! has {
     ($($feature:tt)*) => { true $(&& cfg!(target_feature = $feature))* };
 }
 
-impl Level {
-    /// The levels of this CPU, lowest first.
-    #[cfg(test)]
-    pub(super) fn available() -> impl Iterator<Item = Self> {
-        #[cfg(target_arch = "x86_64")]
-        let all = [Self::Base, Self::Avx2, Self::Avx512];
-        #[cfg(not(target_arch = "x86_64"))]
-        let all = [Self::Base];
-        all.into_iter().filter(|&level| level <= Self::best())
-    }
-
-    /// The highest level of this CPU, detected once.
+impl CpuLevel {
+    /// The levels of this build, lowest first.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn best() -> Self {
-        /// 0 until detected, then the level plus 1.
-        static KNOWN: AtomicU8 = AtomicU8::new(0);
-        match KNOWN.load(Ordering::Relaxed) {
-            1 => Self::Base,
-            2 => Self::Avx2,
-            3 => Self::Avx512,
-            _ => {
-                let best = Self::detect();
-                KNOWN.store(best as u8 + 1, Ordering::Relaxed);
-                best
-            }
+    pub const ALL: &[Self] = &[Self::Base, Self::Avx2, Self::Avx512];
+    /// The levels of this build, lowest first.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub const ALL: &[Self] = &[Self::Base];
+
+    /// The name in `TENSORFERRY_CPU_LEVEL`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Base => "baseline",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
         }
     }
 
+    /// The levels of this CPU, lowest first.
+    #[cfg(test)]
+    pub(super) fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|&level| level <= Self::detect())
+    }
+
+    /// The highest level of this CPU.
     #[cfg(target_arch = "x86_64")]
     fn detect() -> Self {
         if !has!("avx2" "fma" "f16c" "bmi1" "bmi2" "lzcnt") {
@@ -108,9 +107,81 @@ impl Level {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    pub(super) fn best() -> Self {
+    fn detect() -> Self {
         Self::Base
     }
+
+    /// The level of `asked`, but at most `detected`. An unknown name has no effect but a warning.
+    #[cfg(feature = "std")]
+    pub(super) fn limited(detected: Self, asked: &str) -> Self {
+        let found = [(0, "baseline"), (1, "avx2"), (2, "avx512")]
+            .into_iter()
+            .find(|(_, name)| asked.trim().eq_ignore_ascii_case(name));
+        match found {
+            // Of a level that this build does not have, the one below it.
+            Some((at, _)) => detected.min(Self::ALL[at.min(Self::ALL.len() - 1)]),
+            None => {
+                log::warn!(
+                    "TENSORFERRY_CPU_LEVEL={asked:?} has no effect: it is not the name of a \
+                     level. Set it to \"baseline\", \"avx2\" or \"avx512\"."
+                );
+                detected
+            }
+        }
+    }
+}
+
+/// The level whose kernels this process uses: the highest of this CPU, or the lower one that the
+/// environment variable `TENSORFERRY_CPU_LEVEL` names (`baseline`, `avx2` or `avx512`). It is read
+/// once. An unknown name is logged as a warning and has no effect, and a level above the CPU's
+/// stands for the CPU's. Without the feature `std`, the build's target decides.
+///
+/// ```
+/// let level = tensorferry_core::cpu_level();
+/// assert!(tensorferry_core::CpuLevel::ALL.contains(&level));
+/// ```
+#[must_use]
+pub fn cpu_level() -> CpuLevel {
+    /// 0 until known, then the level plus 1.
+    static KNOWN: AtomicU8 = AtomicU8::new(0);
+    #[cfg(all(test, feature = "std"))]
+    if let Some(level) = FORCED.get() {
+        return level;
+    }
+    match KNOWN.load(Ordering::Relaxed) {
+        0 => {
+            let level = CpuLevel::detect();
+            #[cfg(feature = "std")]
+            let level = match std::env::var_os("TENSORFERRY_CPU_LEVEL") {
+                Some(asked) if !asked.is_empty() => {
+                    CpuLevel::limited(level, &asked.to_string_lossy())
+                }
+                _ => level,
+            };
+            KNOWN.store(level as u8 + 1, Ordering::Relaxed);
+            level
+        }
+        #[cfg(target_arch = "x86_64")]
+        2 => CpuLevel::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        3 => CpuLevel::Avx512,
+        _ => CpuLevel::Base,
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+std::thread_local! {
+    static FORCED: core::cell::Cell<Option<CpuLevel>> = const { core::cell::Cell::new(None) };
+}
+
+/// Calls `check` with each level of this CPU, which the kernels of this thread use meanwhile.
+#[cfg(all(test, feature = "std"))]
+pub(super) fn at_every_level(mut check: impl FnMut(CpuLevel)) {
+    for level in CpuLevel::available() {
+        FORCED.set(Some(level));
+        check(level);
+    }
+    FORCED.set(None);
 }
 
 /// Loops that are worth compiling for wider vectors than those of the build's target.
@@ -123,21 +194,23 @@ pub trait Wide {
     fn run(self) -> Self::Output;
 }
 
-/// Runs the work with the vector instructions of this CPU. The result does not depend on them.
+/// Runs the work with the vector instructions of this process's level. The result does not depend
+/// on them.
+#[inline]
 pub fn widely<W: Wide>(work: W) -> W::Output {
-    match Level::best() {
+    match cpu_level() {
         // SAFETY: the CPU has the instructions of this level.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { widely_avx512(work) },
+        CpuLevel::Avx512 => unsafe { widely_avx512(work) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { widely_avx2(work) },
-        Level::Base => work.run(),
+        CpuLevel::Avx2 => unsafe { widely_avx2(work) },
+        CpuLevel::Base => work.run(),
     }
 }
 
 /// # Safety
-/// On a CPU of [`Level::Avx2`] or above.
+/// On a CPU of [`CpuLevel::Avx2`] or above.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt")]
 unsafe fn widely_avx2<W: Wide>(work: W) -> W::Output {
@@ -145,25 +218,59 @@ unsafe fn widely_avx2<W: Wide>(work: W) -> W::Output {
 }
 
 /// # Safety
-/// On a CPU of [`Level::Avx512`].
+/// On a CPU of [`CpuLevel::Avx512`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn widely_avx512<W: Wide>(work: W) -> W::Output {
     work.run()
 }
 
-/// The loop that every level compiles.
+/// The values that are tried with [`Rule::quick`] at once. Source and target stay in the
+/// first-level cache for a second try.
+const BLOCK: usize = 512;
+/// The blocks that are not tried after one with a large value: neighbours are alike.
+const SKIPPED: usize = 15;
+
+/// The loops that every level compiles.
 ///
 /// # Safety
 /// As [`Kernel::run`].
 #[inline(always)]
 unsafe fn each<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize) -> bool {
     let (src, dst) = (src.cast::<S>(), dst.cast::<D>());
+    if !R::IS_QUICK {
+        // SAFETY: the caller's promise.
+        return unsafe { convert_each(src, dst, n, R::apply) };
+    }
+    let (mut fits, mut skip) = (true, 0);
+    for start in (0..n).step_by(BLOCK) {
+        let (src, dst, n) =
+            (src.wrapping_add(start), dst.wrapping_add(start), BLOCK.min(n - start));
+        // SAFETY: a part of the caller's elements.
+        if skip == 0 && unsafe { convert_each(src, dst, n, R::quick) } {
+            continue;
+        }
+        skip = if skip == 0 { SKIPPED } else { skip - 1 };
+        // SAFETY: as above.
+        fits &= unsafe { convert_each(src, dst, n, R::apply) };
+    }
+    fits
+}
+
+/// # Safety
+/// As [`Kernel::run`].
+#[inline(always)]
+unsafe fn convert_each<S: Lane, D>(
+    src: *const S,
+    dst: *mut D,
+    n: usize,
+    convert: impl Fn(S) -> (D, S::Mask),
+) -> bool {
     let mut bad = S::Mask::default();
     for i in 0..n {
         // SAFETY: `i < n` elements are readable; any bytes are a `Lane`.
         let value = unsafe { src.wrapping_add(i).read_unaligned() };
-        let (out, misfit) = R::apply(value);
+        let (out, misfit) = convert(value);
         // SAFETY: `i < n` elements are writable.
         unsafe { dst.wrapping_add(i).write_unaligned(out) };
         bad |= misfit;
@@ -179,7 +286,7 @@ unsafe fn base<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize
 }
 
 /// # Safety
-/// As [`Kernel::run`], on a CPU of [`Level::Avx2`].
+/// As [`Kernel::run`], on a CPU of [`CpuLevel::Avx2`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt")]
 unsafe fn avx2<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize) -> bool {
@@ -188,7 +295,7 @@ unsafe fn avx2<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize
 }
 
 /// # Safety
-/// As [`Kernel::run`], on a CPU of [`Level::Avx512`].
+/// As [`Kernel::run`], on a CPU of [`CpuLevel::Avx512`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn avx512<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize) -> bool {
@@ -196,23 +303,23 @@ unsafe fn avx512<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usi
     unsafe { each::<S, D, R>(src, dst, n) }
 }
 
-fn at<S: Lane, D, R: Rule<S, D>>(level: Level) -> Run {
+fn at<S: Lane, D, R: Rule<S, D>>(level: CpuLevel) -> Run {
     match level {
-        Level::Base => base::<S, D, R>,
+        CpuLevel::Base => base::<S, D, R>,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2::<S, D, R>,
+        CpuLevel::Avx2 => avx2::<S, D, R>,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => avx512::<S, D, R>,
+        CpuLevel::Avx512 => avx512::<S, D, R::Native>,
     }
 }
 
 /// Conversions in which every value fits, so that all castings agree.
-fn total<S: Cast<D>, D>(level: Level, _: Casting) -> Option<Run> {
+fn total<S: Cast<D>, D>(level: CpuLevel, _: Casting) -> Option<Run> {
     Some(at::<S, D, Wrap>(level))
 }
 
-/// Real to complex numbers, for [`Level::Base`] only.
-fn plain<S: Cast<D>, D>(_: Level, casting: Casting) -> Option<Run> {
+/// Real to complex numbers, for [`CpuLevel::Base`] only.
+fn plain<S: Cast<D>, D>(_: CpuLevel, casting: Casting) -> Option<Run> {
     match casting {
         Casting::Checked => Some(base::<S, D, Checked>),
         Casting::Saturate | Casting::Wrap => Some(base::<S, D, Wrap>),
@@ -220,7 +327,7 @@ fn plain<S: Cast<D>, D>(_: Level, casting: Casting) -> Option<Run> {
 }
 
 /// Integers to integers.
-fn narrow<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
+fn narrow<S: Cast<D>, D>(level: CpuLevel, casting: Casting) -> Option<Run> {
     match casting {
         Casting::Checked => Some(at::<S, D, Checked>(level)),
         Casting::Saturate => Some(at::<S, D, Saturate>(level)),
@@ -229,7 +336,7 @@ fn narrow<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
 }
 
 /// Numbers to floats and bools: `Saturate` and `Wrap` round in the same way.
-fn round<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
+fn round<S: Cast<D>, D>(level: CpuLevel, casting: Casting) -> Option<Run> {
     match casting {
         Casting::Checked => Some(at::<S, D, Checked>(level)),
         Casting::Saturate | Casting::Wrap => Some(at::<S, D, Wrap>(level)),
@@ -237,7 +344,7 @@ fn round<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
 }
 
 /// Floats to integers, for which `Wrap` is not defined.
-fn truncate<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
+fn truncate<S: Cast<D>, D>(level: CpuLevel, casting: Casting) -> Option<Run> {
     match casting {
         Casting::Checked => Some(at::<S, D, Checked>(level)),
         Casting::Saturate => Some(at::<S, D, Wrap>(level)),
@@ -247,7 +354,7 @@ fn truncate<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
 
 macro_rules! table {
     ($($from:ident $s:ty { $($how:ident: $($to:ident $d:ty),+;)+ })+) => {
-        fn table(from: DType, to: DType, level: Level, casting: Casting) -> Option<Run> {
+        fn table(from: DType, to: DType, level: CpuLevel, casting: Casting) -> Option<Run> {
             match (from, to) {
                 $($($((DType::$from, DType::$to) => $how::<$s, $d>(level, casting),)+)+)+
                 _ => None,
@@ -359,11 +466,16 @@ fn copy_of(size: usize) -> Run {
 
 /// The kernel for this CPU; `None` if the conversion is not defined ([`Casting::is_defined`]).
 pub(super) fn kernel(from: DType, to: DType, casting: Casting) -> Option<Kernel> {
-    kernel_at(Level::best(), from, to, casting)
+    kernel_at(cpu_level(), from, to, casting)
 }
 
 /// As [`kernel`], at a level of this CPU.
-pub(super) fn kernel_at(level: Level, from: DType, to: DType, casting: Casting) -> Option<Kernel> {
+pub(super) fn kernel_at(
+    level: CpuLevel,
+    from: DType,
+    to: DType,
+    casting: Casting,
+) -> Option<Kernel> {
     if from == to && from != DType::Bool {
         return Some(Kernel { run: copy_of(from.size()), parts: 1, is_copy: true });
     }

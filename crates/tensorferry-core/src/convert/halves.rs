@@ -1,7 +1,10 @@
-//! The two 16-bit floats in branch-free bit arithmetic, which the compiler vectorises on every CPU.
+//! The two 16-bit floats, and exact sums of floats, in branch-free arithmetic, which the compiler
+//! vectorises on every CPU.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_lossless,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     reason = "this file rounds to 16 bits"
 )]
 
@@ -88,4 +91,46 @@ pub(super) fn round_to_odd(value: f64) -> f32 {
     let away = back.abs() > value.abs();
     let bits = near.to_bits() - (inexact & away) as u32;
     f32::from_bits(bits | inexact as u32)
+}
+
+/// An integer as the exact sum of two floats of half its bits: the high and the low half.
+pub(super) trait Parts<F> {
+    fn parts(self) -> [F; 2];
+}
+
+impl Parts<f32> for u32 {
+    #[inline(always)]
+    fn parts(self) -> [f32; 2] {
+        const SHIFTS: [f32; 2] = [(1_u64 << 39) as f32, (1_u64 << 23) as f32];
+        let high = f32::from_bits(self >> 16 | SHIFTS[0].to_bits()) - SHIFTS[0];
+        let low = f32::from_bits(self & 0xffff | SHIFTS[1].to_bits()) - SHIFTS[1];
+        [high, low]
+    }
+}
+
+impl Parts<f64> for u64 {
+    #[inline(always)]
+    fn parts(self) -> [f64; 2] {
+        const SHIFTS: [f64; 2] = [(1_u128 << 84) as f64, (1_u64 << 52) as f64];
+        let high = f64::from_bits(self >> 32 | SHIFTS[0].to_bits()) - SHIFTS[0];
+        let low = f64::from_bits(self & 0xffff_ffff | SHIFTS[1].to_bits()) - SHIFTS[1];
+        [high, low]
+    }
+}
+
+impl Parts<f64> for i64 {
+    #[inline(always)]
+    fn parts(self) -> [f64; 2] {
+        let [high, low] = (self as u64 ^ 1 << 63).parts();
+        [high - (1_u64 << 63) as f64, low]
+    }
+}
+
+/// A float that rounds like `magnitude` to any precision far below 52 bits: the bits that an `f64`
+/// cannot hold are replaced by one sticky bit.
+#[inline(always)]
+pub(super) fn sticky(magnitude: u64) -> f64 {
+    let squashed = (magnitude & !0xfff) | (((magnitude & 0xfff) != 0) as u64) << 12;
+    let [high, low] = (if magnitude >> 53 == 0 { magnitude } else { squashed }).parts();
+    high + low
 }

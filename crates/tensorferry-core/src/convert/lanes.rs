@@ -16,7 +16,7 @@
     reason = "this file converts by casts; each lane tests its result"
 )]
 
-use super::halves::{Brain, Half, round_to_odd};
+use super::halves::{Brain, Half, round_to_odd, sticky};
 use core::ops::BitOrAssign;
 
 /// A value as stored in memory. Any bytes are valid.
@@ -59,25 +59,71 @@ pub(super) trait Cast<D>: Lane {
         self.wrap()
     }
     fn checked(self) -> (D, Self::Mask);
+
+    /// As `wrap`, where every conversion between integers and floats is one instruction.
+    #[inline(always)]
+    fn wrap_natively(self) -> D {
+        self.wrap()
+    }
+    /// As `checked`, where every conversion between integers and floats is one instruction.
+    #[inline(always)]
+    fn checked_natively(self) -> (D, Self::Mask) {
+        self.checked()
+    }
+
+    /// Whether `quick` is faster than `checked`.
+    const IS_QUICK: bool = false;
+    /// As `checked`, but the mask is zero only if the value fits and is small.
+    #[inline(always)]
+    fn quick(self) -> (D, Self::Mask) {
+        self.checked()
+    }
 }
 
 /// A [`super::Casting`] as a type, so that a kernel is compiled for each.
 pub(super) trait Rule<S: Lane, D> {
+    /// The rule for AVX-512, which has an instruction for every conversion between integers and
+    /// floats. AVX2 has none for 64 bits and for unsigned integers.
+    type Native: Rule<S, D>;
     fn apply(value: S) -> (D, S::Mask);
+
+    /// Whether to try `quick` first.
+    const IS_QUICK: bool = false;
+    /// As `apply`, but the mask may be other than zero for values that fit.
+    #[inline(always)]
+    fn quick(value: S) -> (D, S::Mask) {
+        Self::apply(value)
+    }
 }
 
 pub(super) struct Checked;
 pub(super) struct Saturate;
 pub(super) struct Wrap;
+pub(super) struct Native<R>(R);
 
 impl<S: Cast<D>, D> Rule<S, D> for Checked {
+    type Native = Native<Self>;
     #[inline(always)]
     fn apply(value: S) -> (D, S::Mask) {
         value.checked()
     }
+    const IS_QUICK: bool = S::IS_QUICK;
+    #[inline(always)]
+    fn quick(value: S) -> (D, S::Mask) {
+        value.quick()
+    }
+}
+
+impl<S: Cast<D>, D> Rule<S, D> for Native<Checked> {
+    type Native = Self;
+    #[inline(always)]
+    fn apply(value: S) -> (D, S::Mask) {
+        value.checked_natively()
+    }
 }
 
 impl<S: Cast<D>, D> Rule<S, D> for Saturate {
+    type Native = Self;
     #[inline(always)]
     fn apply(value: S) -> (D, S::Mask) {
         (value.saturate(), S::Mask::default())
@@ -85,11 +131,45 @@ impl<S: Cast<D>, D> Rule<S, D> for Saturate {
 }
 
 impl<S: Cast<D>, D> Rule<S, D> for Wrap {
+    type Native = Native<Self>;
     #[inline(always)]
     fn apply(value: S) -> (D, S::Mask) {
         (value.wrap(), S::Mask::default())
     }
 }
+
+impl<S: Cast<D>, D> Rule<S, D> for Native<Wrap> {
+    type Native = Self;
+    #[inline(always)]
+    fn apply(value: S) -> (D, S::Mask) {
+        (value.wrap_natively(), S::Mask::default())
+    }
+}
+
+/// The bits of an integer, signed or not, as `$us`, that are not zero if it is outside `$d`: its
+/// own high bits, or those of its distance from the least value.
+macro_rules! outside {
+    ($bits:expr, $signed:expr, $us:ty, $d:ty) => {{
+        const SIGNED: [bool; 2] = [$signed, <$d>::MIN != 0];
+        const NARROWS: bool = <$d>::BITS < <$us>::BITS;
+        const ALL: bool =
+            SIGNED[0] == SIGNED[1] && !NARROWS || SIGNED[1] && <$d>::BITS > <$us>::BITS;
+        const VALUE_BITS: u32 =
+            if SIGNED[0] != SIGNED[1] && SIGNED[1] { <$d>::BITS - 1 } else { <$d>::BITS };
+        const TOP: $us = 1 << (<$us>::BITS - 1);
+        const HIGH: $us = match (ALL, VALUE_BITS < <$us>::BITS) {
+            (true, _) => 0,
+            (false, true) => <$us>::MAX << VALUE_BITS % <$us>::BITS,
+            (false, false) => TOP,
+        };
+        const BIAS: $us = match SIGNED[0] && SIGNED[1] && NARROWS {
+            true => 1 << (<$d>::BITS - 1) % <$us>::BITS,
+            false => 0,
+        };
+        ($bits as $us).wrapping_add(BIAS) & HIGH
+    }};
+}
+pub(super) use outside;
 
 macro_rules! from_int {
     ($s:ty, $us:ty: $($d:ty)*) => {$(impl Cast<$d> for $s {
@@ -107,14 +187,7 @@ macro_rules! from_int {
         }
         #[inline(always)]
         fn checked(self) -> ($d, $us) {
-            // If the signs differ, a target of at most the same width cannot hold the source's
-            // top bit.
-            const ALWAYS: bool =
-                <$s>::MIN as i128 >= <$d>::MIN as i128 && <$s>::MAX as i128 <= <$d>::MAX as i128;
-            const CROSS: bool = (<$s>::MIN == 0) != (<$d>::MIN == 0) && !ALWAYS;
-            const TOP: $us = if CROSS { 1 << (<$us>::BITS - 1) } else { 0 };
-            let out = self as $d;
-            (out, (out as $s ^ self) as $us | (self as $us & TOP))
+            (self as $d, outside!(self, <$s>::MIN != 0, $us, $d))
         }
     })*
     impl Cast<Bit> for $s {
@@ -143,6 +216,7 @@ macro_rules! bound {
         (<$i>::MAX / 2 + 1) as $f * 2.0
     };
 }
+pub(super) use bound;
 
 /// The whole part of a float, or 0 if it does not fit in an integer type, and whether it fits. A
 /// cast with `as` saturates, which does not vectorise.
@@ -156,44 +230,7 @@ macro_rules! whole_part {
         (unsafe { x.to_int_unchecked::<$i>() }, inside)
     }};
 }
-
-macro_rules! float_and_ints {
-    ($f:ty, $mask:ty: $($i:ty, $us:ty);*) => {$(
-        impl Cast<$i> for $f {
-            #[inline(always)]
-            fn wrap(self) -> $i {
-                let (out, _) = whole_part!(self, $f, $i);
-                let out = if self >= bound!($i, $f) { <$i>::MAX } else { out };
-                if self < <$i>::MIN as $f { <$i>::MIN } else { out }
-            }
-            #[inline(always)]
-            fn checked(self) -> ($i, $mask) {
-                let (out, inside) = whole_part!(self, $f, $i);
-                let fits = inside & (out as $f == self);
-                (out, !fits as $mask)
-            }
-        }
-        impl Cast<$f> for $i {
-            #[inline(always)]
-            fn wrap(self) -> $f {
-                self as $f
-            }
-            #[inline(always)]
-            fn checked(self) -> ($f, $us) {
-                let out = self as $f;
-                let (back, inside) = whole_part!(out, $f, $i);
-                let fits = inside & (back == self);
-                (out, !fits as $us)
-            }
-        }
-    )*};
-}
-float_and_ints!(
-    f32, u32: i8, u8; i16, u16; i32, u32; i64, u64; u8, u8; u16, u16; u32, u32; u64, u64
-);
-float_and_ints!(
-    f64, u64: i8, u8; i16, u16; i32, u32; i64, u64; u8, u8; u16, u16; u32, u32; u64, u64
-);
+pub(super) use whole_part;
 
 macro_rules! float_to_bool {
     ($($f:ty, $mask:ty);*) => {$(impl Cast<Bit> for $f {
@@ -228,9 +265,11 @@ impl Cast<f32> for f64 {
     }
     #[inline(always)]
     fn checked(self) -> (f32, u64) {
-        let out = self as f32;
-        let overflows = out.is_infinite() & self.is_finite();
-        (out, overflows as u64)
+        // The least number that rounds to infinity: half a unit beyond the greatest `f32`.
+        const OVERFLOWS: f64 = f32::MAX as f64 + (1_u128 << 103) as f64;
+        let magnitude = self.abs();
+        let overflows = (OVERFLOWS..f64::INFINITY).contains(&magnitude);
+        (self as f32, overflows as u64)
     }
 }
 
@@ -284,9 +323,25 @@ macro_rules! halves {
     )*};
 }
 halves!(
-    Half: Bit i8 i16 i32 i64 u8 u16 u32 u64 f64 Brain;
+    Half: Bit i8 i16 i32 u8 u16 f64 Brain;
     Brain: Bit i8 i16 i32 i64 u8 u16 u32 u64 f64 Half
 );
+
+/// `Half` to integers of more bits than it needs, by way of `i32`.
+macro_rules! half_to_wide {
+    ($($i:ty => $negative:expr),*) => {$(impl Cast<$i> for Half {
+        #[inline(always)]
+        fn wrap(self) -> $i {
+            Cast::<$i>::wrap(self.widen())
+        }
+        #[inline(always)]
+        fn checked(self) -> ($i, u32) {
+            let (out, misfit) = Cast::<i32>::checked(self.widen());
+            (out as $i, misfit | (out as u32 & $negative))
+        }
+    })*};
+}
+half_to_wide!(i64 => 0, u32 => 1 << 31, u64 => 1 << 31);
 
 /// Integers to 16-bit floats, by way of an `f32` that is exact or rounded to odd, so that the
 /// result is rounded once.
@@ -308,24 +363,42 @@ macro_rules! int_to_halves {
         }
     };
     ($($i:ty, $us:ty, $x:ident => $single:expr);*) => {$(
-        int_to_halves!(@ Half $i, $us, $x => $single);
+        impl Cast<Half> for $i {
+            #[inline(always)]
+            fn wrap(self) -> Half {
+                let $x = self;
+                Half::nearest($single)
+            }
+            #[inline(always)]
+            fn checked(self) -> (Half, $us) {
+                // A float16 is less than 2^16 = 65536, so others are outside.
+                let single = self as i32 as f32;
+                let out = Half::nearest(single);
+                let fits = out.widen() == single;
+                (out, magnitude_outside!(self, $i, $us) | !fits as $us)
+            }
+        }
         int_to_halves!(@ Brain $i, $us, $x => $single);
     )*};
 }
+
+/// Bits that are not zero if an integer is not in -2^16..2^16.
+macro_rules! magnitude_outside {
+    ($x:expr, $i:ty, $us:ty) => {{
+        const WIDE: bool = <$us>::BITS > 17;
+        const BIAS: $us = if WIDE && <$i>::MIN != 0 { 1 << 16 % <$us>::BITS } else { 0 };
+        const BITS: u32 = if <$i>::MIN != 0 { 17 } else { 16 };
+        const HIGH: $us = if WIDE { <$us>::MAX << BITS % <$us>::BITS } else { 0 };
+        ($x as $us).wrapping_add(BIAS) & HIGH
+    }};
+}
+
 int_to_halves!(
     i8, u8, x => x as f32; u8, u8, x => x as f32; i16, u16, x => x as f32; u16, u16, x => x as f32;
     i32, u32, x => round_to_odd(x as f64); u32, u32, x => round_to_odd(x as f64);
-    i64, u64, x => round_to_odd(sticky(x.unsigned_abs()).copysign(x as f64));
+    i64, u64, x => round_to_odd(sticky(x.unsigned_abs()).copysign(f64::from_bits(x as u64)));
     u64, u64, x => round_to_odd(sticky(x))
 );
-
-/// A float that rounds like `magnitude` to any precision far below 52 bits: the bits that an `f64`
-/// cannot hold are replaced by one sticky bit.
-#[inline(always)]
-fn sticky(magnitude: u64) -> f64 {
-    let squashed = (magnitude & !0xfff) | (((magnitude & 0xfff) != 0) as u64) << 12;
-    (if magnitude >> 53 == 0 { magnitude } else { squashed }) as f64
-}
 
 macro_rules! from_bool {
     ($($d:ty)*) => {$(impl Cast<$d> for Bit {

@@ -26,9 +26,12 @@
 
 mod casting;
 mod dispatch;
+mod float_lanes;
 mod halves;
 mod lanes;
 mod range;
+#[doc(hidden)]
+pub mod rows;
 pub mod scalar;
 mod stream;
 mod strided;
@@ -38,6 +41,7 @@ mod transfer;
 mod traversal;
 
 pub use casting::Casting;
+pub use dispatch::{CpuLevel, cpu_level};
 #[doc(hidden)]
 pub use dispatch::{Wide, widely};
 pub use range::{narrowest, smallest_dtype, value_range};

@@ -1,12 +1,14 @@
 //! The least and greatest value of an array, and the narrowest dtype that holds its values.
 
 use super::Casting;
+use super::dispatch::{Wide, widely};
 use super::halves::{Brain, Half};
+use super::lanes::{Bit, Cast};
 use super::strided::{Visit, blocks, can_convert, diagnose};
 use crate::{DType, Error, Kind, Result, Scalar, View};
 
 /// A number with an order, or NaN.
-trait Ordered: Copy + PartialOrd {
+trait Ordered: Copy + PartialOrd + Default {
     fn is_nan(self) -> bool {
         false
     }
@@ -35,16 +37,41 @@ macro_rules! ordered_floats {
 }
 ordered_floats!(f32: Float32, f64: Float64);
 
+/// An element as stored, and the number that it is.
+trait Stored: Copy {
+    type Number: Ordered;
+    fn number(self) -> Self::Number;
+}
+
+macro_rules! stored {
+    ($($stored:ty => $number:ty: $x:ident => $value:expr),*) => {$(impl Stored for $stored {
+        type Number = $number;
+        #[inline(always)]
+        fn number(self) -> $number {
+            let $x = self;
+            $value
+        }
+    })*};
+}
+stored!(
+    i8 => i8: x => x, i16 => i16: x => x, i32 => i32: x => x, i64 => i64: x => x,
+    u8 => u8: x => x, u16 => u16: x => x, u32 => u32: x => x, u64 => u64: x => x,
+    Half => f32: x => x.widen(), Brain => f32: x => x.widen(),
+    f32 => f32: x => x, f64 => f64: x => x,
+    Bit => u8: x => Cast::<u8>::wrap(x)
+);
+
 /// The least and greatest element, both NaN if one is, like `numpy.min`.
-fn extremes<S: Copy, T: Ordered>(
-    src: &View<'_>,
-    widen: impl Fn(S) -> T + Copy,
-) -> Result<Option<(Scalar, Scalar)>> {
-    let mut range: Option<(T, T)> = None;
+///
+/// `LANES` floats are compared side by side: the compiler may not reorder comparisons of floats. It
+/// vectorises those of integers by itself, with 1.
+fn extremes<S: Stored, const LANES: usize>(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
+    let mut range: Option<(S::Number, S::Number)> = None;
     blocks(src, Visit::Memory, 1, |packed, n| {
-        // SAFETY: `blocks` passes `n` initialised elements, for which any bytes are valid.
-        let (low, high, nan) = unsafe { block_extremes(packed.cast(), n, widen) };
-        let (low, high) = nan.map_or((low, high), |nan| (nan, nan));
+        // SAFETY: `blocks` passes `n` initialised elements, at least one, for which any bytes are
+        // valid.
+        let block = unsafe { Block::<S, LANES>::new(packed, n) };
+        let (low, high) = block.extremes();
         range = Some(match range {
             None => (low, high),
             Some((least, most)) => (
@@ -57,33 +84,80 @@ fn extremes<S: Copy, T: Ordered>(
     Ok(range.map(|(low, high)| (low.scalar(), high.scalar())))
 }
 
-/// The least and greatest of the numbers, and the first NaN.
-///
-/// # Safety
-/// `n` elements at `packed` are readable and initialised, and `n` is not 0. They may be unaligned.
-unsafe fn block_extremes<S: Copy, T: Ordered>(
+/// Packed elements, at least one.
+#[derive(Clone, Copy)]
+struct Block<S, const LANES: usize> {
     packed: *const S,
     n: usize,
-    widen: impl Fn(S) -> T + Copy,
-) -> (T, T, Option<T>) {
-    // SAFETY: the caller's promise that there is a first element.
-    let first = widen(unsafe { packed.read_unaligned() });
-    let (mut low, mut high, mut nan) = (first, first, first.is_nan());
-    for i in 1..n {
-        // SAFETY: element `i < n`.
-        let value = widen(unsafe { packed.wrapping_add(i).read_unaligned() });
-        low = if value < low { value } else { low };
-        high = if value > high { value } else { high };
-        nan |= value.is_nan();
+}
+
+impl<S: Stored, const LANES: usize> Block<S, LANES> {
+    /// # Safety
+    /// `n` elements at `packed` are readable and initialised, and stay so. `n` is not 0. They may
+    /// be unaligned.
+    unsafe fn new(packed: *const u8, n: usize) -> Self {
+        Self { packed: packed.cast(), n }
     }
-    if !nan {
-        return (low, high, None);
+
+    /// Element `i`, or the last if there are fewer.
+    #[inline(always)]
+    fn get(&self, i: usize) -> S::Number {
+        let i = if i < self.n { i } else { self.n - 1 };
+        // SAFETY: element `i < n`, which the caller of `new` promised.
+        unsafe { self.packed.wrapping_add(i).read_unaligned() }.number()
     }
-    // SAFETY: element `i < n`.
-    let found = (0..n)
-        .map(|i| widen(unsafe { packed.wrapping_add(i).read_unaligned() }))
-        .find(|value| value.is_nan());
-    (low, high, found)
+
+    /// The least and greatest number: of equal ones (0.0 and -0.0), the first. Both are the first
+    /// NaN if there is one.
+    fn extremes(self) -> (S::Number, S::Number) {
+        let (low, high, nan) = widely(self);
+        let mut numbers = (0..self.n).map(|i| self.get(i));
+        if nan {
+            let nan = numbers.find(|number| number.is_nan()).unwrap_or(low);
+            return (nan, nan);
+        }
+        let zero = S::Number::default();
+        if low != zero && high != zero {
+            return (low, high);
+        }
+        let first = numbers.find(|number| *number == zero).unwrap_or(zero);
+        (if low == zero { first } else { low }, if high == zero { first } else { high })
+    }
+}
+
+/// The least and greatest number, in lanes that the compiler vectorises, and whether there is a
+/// NaN. Only then are the numbers unspecified.
+impl<S: Stored, const LANES: usize> Wide for Block<S, LANES> {
+    type Output = (S::Number, S::Number, bool);
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let first = self.get(0);
+        let (mut low, mut high, mut nan) = ([first; LANES], [first; LANES], [false; LANES]);
+        let mut merge = |lane: usize, number: S::Number| {
+            low[lane] = if number < low[lane] { number } else { low[lane] };
+            high[lane] = if number > high[lane] { number } else { high[lane] };
+            nan[lane] |= number.is_nan();
+        };
+        let whole = self.n - self.n % LANES;
+        for start in (0..whole).step_by(LANES) {
+            for lane in 0..LANES {
+                // SAFETY: `start + lane` is less than `whole`, so an element.
+                let stored = unsafe { self.packed.wrapping_add(start + lane).read_unaligned() };
+                merge(lane, stored.number());
+            }
+        }
+        for i in whole..self.n {
+            merge(i - whole, self.get(i));
+        }
+        let mut all = (low[0], high[0], nan[0]);
+        for lane in 1..LANES {
+            all.0 = if low[lane] < all.0 { low[lane] } else { all.0 };
+            all.1 = if high[lane] > all.1 { high[lane] } else { all.1 };
+            all.2 |= nan[lane];
+        }
+        all
+    }
 }
 
 /// The least and greatest value, or `None` if there are no elements. Both are NaN if any element
@@ -103,18 +177,18 @@ unsafe fn block_extremes<S: Copy, T: Ordered>(
 pub fn value_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
     match src.dtype() {
         DType::Bool => bool_range(src),
-        DType::Int8 => extremes(src, |x: i8| x),
-        DType::Int16 => extremes(src, |x: i16| x),
-        DType::Int32 => extremes(src, |x: i32| x),
-        DType::Int64 => extremes(src, |x: i64| x),
-        DType::UInt8 => extremes(src, |x: u8| x),
-        DType::UInt16 => extremes(src, |x: u16| x),
-        DType::UInt32 => extremes(src, |x: u32| x),
-        DType::UInt64 => extremes(src, |x: u64| x),
-        DType::Float16 => extremes(src, Half::widen),
-        DType::BFloat16 => extremes(src, Brain::widen),
-        DType::Float32 => extremes(src, |x: f32| x),
-        DType::Float64 => extremes(src, |x: f64| x),
+        DType::Int8 => extremes::<i8, 1>(src),
+        DType::Int16 => extremes::<i16, 1>(src),
+        DType::Int32 => extremes::<i32, 1>(src),
+        DType::Int64 => extremes::<i64, 1>(src),
+        DType::UInt8 => extremes::<u8, 1>(src),
+        DType::UInt16 => extremes::<u16, 1>(src),
+        DType::UInt32 => extremes::<u32, 1>(src),
+        DType::UInt64 => extremes::<u64, 1>(src),
+        DType::Float16 => extremes::<Half, 32>(src),
+        DType::BFloat16 => extremes::<Brain, 32>(src),
+        DType::Float32 => extremes::<f32, 32>(src),
+        DType::Float64 => extremes::<f64, 32>(src),
         DType::Complex64 | DType::Complex128 => Err(no_order(src.dtype())),
     }
 }
@@ -124,7 +198,7 @@ fn no_order(from: DType) -> Error {
 }
 
 fn bool_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
-    let range = extremes(src, |x: u8| u8::from(x != 0))?;
+    let range = extremes::<Bit, 1>(src)?;
     let truth = |value: Scalar| Scalar::Bool(value == Scalar::Int(1));
     Ok(range.map(|(low, high)| (truth(low), truth(high))))
 }

@@ -7,17 +7,17 @@
 )]
 
 use super::Conversion;
-use super::dispatch::{Level, kernel_at};
+use super::dispatch::{CpuLevel, kernel_at};
 use super::scalar::{Bytes, Value, convert_scalar, read};
 use crate::{ByteOrder, Casting, DType, Layout, View, ViewMut};
 use alloc::vec::Vec;
 use half::{bf16, f16};
 
 /// xorshift64*: the same numbers on every run.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -81,7 +81,7 @@ fn edge_values() -> Vec<Value> {
 }
 
 /// Elements of a dtype: the nearest to the edge values, and random bytes.
-fn elements(dtype: DType, random: &mut Random) -> Vec<Bytes> {
+pub(super) fn elements(dtype: DType, random: &mut Random) -> Vec<Bytes> {
     let mut out: Vec<Bytes> = edge_values()
         .into_iter()
         .filter_map(|value| convert_scalar(value, dtype, Casting::Saturate))
@@ -125,7 +125,7 @@ fn for_every_pair(mut check: impl FnMut(DType, DType, Casting)) {
 
 #[test]
 fn kernels_exist_exactly_where_the_conversion_is_defined() {
-    for level in Level::available() {
+    for level in CpuLevel::available() {
         for_every_pair(|from, to, casting| {
             assert_eq!(
                 kernel_at(level, from, to, casting).is_some(),
@@ -141,7 +141,7 @@ fn every_kernel_agrees_with_the_oracle_value_by_value() {
     let mut random = Random(1);
     let inputs: Vec<Vec<Bytes>> =
         DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
-    for level in Level::available() {
+    for level in CpuLevel::available() {
         for_every_pair(|from, to, casting| {
             let Some(kernel) = kernel_at(level, from, to, casting) else { return };
             for element in &inputs[from as usize] {
@@ -174,7 +174,7 @@ fn every_kernel_converts_long_unaligned_runs_and_sees_a_misfit_anywhere() {
     let mut random = Random(2);
     let inputs: Vec<Vec<Bytes>> =
         DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
-    for level in Level::available() {
+    for level in CpuLevel::available() {
         for_every_pair(|from, to, casting| {
             let Some(kernel) = kernel_at(level, from, to, casting) else { return };
             let fits = |element: &Bytes| {
@@ -351,6 +351,54 @@ fn streaming_sees_a_misfit_wherever_it_is() {
             let mut conversion = Conversion::new(&view, &mut out, Casting::Checked).unwrap();
             conversion.streams = true;
             assert!(!conversion.run(), "at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_level_is_lowered_by_its_name_and_never_raised() {
+    for (asked, lowered) in
+        [("baseline", 0), (" Baseline ", 0), ("avx2", 1), ("AVX2", 1), ("avx512", 2)]
+    {
+        for (at, &detected) in CpuLevel::ALL.iter().enumerate() {
+            assert_eq!(CpuLevel::limited(detected, asked), CpuLevel::ALL[at.min(lowered)]);
+        }
+    }
+    let best = *CpuLevel::ALL.last().unwrap();
+    assert_eq!(CpuLevel::limited(best, "sse2"), best);
+    assert!(CpuLevel::ALL.iter().all(|level| CpuLevel::limited(best, level.name()) == *level));
+}
+
+#[test]
+fn blocks_of_small_and_of_large_values_follow_each_other() {
+    let numbers = |dtype: DType, misfit: Option<usize>| -> Vec<u8> {
+        let value = |i: usize| match i {
+            _ if Some(i) == misfit => Value::Float(0.5),
+            512..1024 | 1536.. => Value::Int((1 << 57) * (i as i128 % 3) + (1 << 40)),
+            _ => Value::Int(i as i128 % 300),
+        };
+        let element = |i| convert_scalar(value(i), dtype, Casting::Saturate).unwrap();
+        (0..1700).flat_map(|i| element(i)[..dtype.size()].to_vec()).collect()
+    };
+    let floats = [DType::Float32, DType::Float64];
+    let wide = [DType::Int64, DType::UInt64];
+    for level in CpuLevel::available() {
+        for (float, int) in floats.into_iter().flat_map(|float| wide.map(|int| (float, int))) {
+            for (from, to) in [(float, int), (int, float)] {
+                let kernel = kernel_at(level, from, to, Casting::Checked).unwrap();
+                let src = numbers(from, None);
+                let mut dst = alloc::vec![0_u8; 1700 * to.size()];
+                // SAFETY: 1,700 elements in both.
+                assert!(unsafe { kernel.run(src.as_ptr(), dst.as_mut_ptr(), 1700) });
+                assert_eq!(dst, numbers(to, None), "{level:?} {from} -> {to}");
+                let places = if from == float { &[0, 511, 512, 1100, 1699][..] } else { &[] };
+                for at in places {
+                    let spoilt = numbers(from, Some(*at));
+                    // SAFETY: as above.
+                    let fits = unsafe { kernel.run(spoilt.as_ptr(), dst.as_mut_ptr(), 1700) };
+                    assert!(!fits, "{level:?} {from} -> {to} {at}");
+                }
+            }
         }
     }
 }
