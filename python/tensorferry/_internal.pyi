@@ -33,6 +33,7 @@ __all__ = [
     "choose_from_datasets",
     "convert_into",
     "convert_to_tensor",
+    "cpu_level",
     "cpus",
     "describe",
     "draw",
@@ -81,6 +82,7 @@ __all__ = [
     "save_dataset",
     "save_npy",
     "scale",
+    "scale_each",
     "scan",
     "select",
     "set_memory_handler",
@@ -319,7 +321,15 @@ def save_dataset(
 ) -> None: ...
 def load_dataset(path: _Path) -> tuple[Plan, str | None]: ...
 def cast(plan: Plan, dtypes: Sequence[DTypeLike | None], casting: Casting) -> Plan: ...
-def scale(plan: Plan, mul: float, add: float, which: Sequence[bool] | None) -> Plan: ...
+def scale(
+    plan: Plan,
+    mul: float | TensorLike,
+    add: float | TensorLike,
+    which: Sequence[bool] | None,
+) -> Plan: ...
+def scale_each(
+    plan: Plan, factors: Sequence[tuple[float | TensorLike, float | TensorLike] | None]
+) -> Plan: ...
 def one_hot(plan: Plan, depth: int, dtype: DTypeLike, which: Sequence[bool] | None) -> Plan: ...
 def lookup(plan: Plan, table: TensorLike, which: Sequence[bool] | None) -> Plan: ...
 def random_crop(
@@ -406,6 +416,7 @@ def fold(
     spec: Sequence[_Part],
     names: Sequence[str],
 ) -> Any: ...
+def cpu_level() -> str: ...
 def dtype_name(dtype: DTypeLike) -> str: ...
 def numpy_dtype(name: str) -> np.dtype[Any]: ...
 def tensor(

@@ -80,6 +80,10 @@ class _Attrs(Protocol):
 #: A leaf, or a tuple, namedtuple, mapping or attrs object of nests.
 Nest: TypeAlias = _T | tuple["Nest[_T]", ...] | Mapping[Any, "Nest[_T]"] | _Attrs | None
 
+#: Parts of an element: a name or several (keys of a dict, fields of a namedtuple), or a structure
+#: of bools like the element's.
+Which: TypeAlias = str | list[str] | Nest[bool]
+
 
 class TensorSpecLike(Protocol):
     @property

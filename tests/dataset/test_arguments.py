@@ -193,7 +193,6 @@ def test_a_flag_is_true_or_false(flag: Any) -> None:
         lambda: numbers().window(2, drop_remainder=flag),
         lambda: tfy.Dataset.sample_from_datasets([numbers()], stop_on_empty_dataset=flag),
         lambda: tfy.Dataset.random(1, flag),
-        lambda: numbers().one_hot(6, which=flag),
     ):
         with pytest.raises(errors.InvalidTypeError, match=r"has to be True or False, not"):
             call()
@@ -201,7 +200,7 @@ def test_a_flag_is_true_or_false(flag: Any) -> None:
     assert numbers().batch(4, tf.constant(True)).cardinality() == 1
 
 
-@pytest.mark.parametrize("factor", ["x", None, 1j, [1.0, 2.0], 10**400], ids=repr)
+@pytest.mark.parametrize("factor", ["x", None, 1j, 10**400], ids=repr)
 def test_a_number_is_a_number(factor: Any) -> None:
     for call in (
         lambda: numbers().scale(factor),

@@ -72,6 +72,7 @@ pub use transforms::combine::interleave::InterleaveOptions;
 pub use transforms::combine::sample::SampleOptions;
 pub use transforms::map::scan::check_running;
 pub use transforms::pack::packing::{PackOptions, PackStrategy};
+pub use transforms::row_map::factor::Factor;
 pub use transforms::row_map::flip::FlipOptions;
 pub use transforms::row_map::pad_to::PadToOptions;
 pub use transforms::row_map::random_crop::CropOptions;

@@ -34,6 +34,7 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert::can_convert, module)?)?;
     module.add_function(wrap_pyfunction!(convert::value_range, module)?)?;
     module.add_function(wrap_pyfunction!(convert::smallest_dtype, module)?)?;
+    module.add_function(wrap_pyfunction!(convert::cpu_level, module)?)?;
     module.add_function(wrap_pyfunction!(convert::writable_capsule, module)?)?;
     module.add_function(wrap_pyfunction!(convert::framework_capsule, module)?)?;
     module.add_function(wrap_pyfunction!(nested::stacked, module)?)?;

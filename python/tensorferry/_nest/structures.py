@@ -95,6 +95,17 @@ def parts(value: Any) -> list[Any]:
     return [getattr(value, name) for name in _names(value)]
 
 
+def fields(value: Any) -> list[Any]:
+    """The names of the parts of a container, in the order of flattening: keys of a dict, fields of
+    a namedtuple or an attrs class. Empty for anything else.
+    """
+    if isinstance(value, Mapping) and is_container(value):
+        return _keys(value)
+    if _is_namedtuple(value):
+        return list(value._fields)
+    return _names(value) if _is_attrs(value) else []
+
+
 def rebuilt(value: Any, new: list[Any]) -> Any:
     """A container like ``value`` with other parts, given in the order of flattening."""
     if type(value) is tuple:

@@ -57,6 +57,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(ragged::pack, module)?)?;
     module.add_function(wrap_pyfunction!(native::cast, module)?)?;
     module.add_function(wrap_pyfunction!(native::scale, module)?)?;
+    module.add_function(wrap_pyfunction!(native::scale_each, module)?)?;
     module.add_function(wrap_pyfunction!(native::one_hot, module)?)?;
     module.add_function(wrap_pyfunction!(native::lookup, module)?)?;
     module.add_function(wrap_pyfunction!(native::random_crop, module)?)?;

@@ -10,7 +10,8 @@ use crate::interop::source::Sharing;
 use crate::runtime::interrupt;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
-use tensorferry::dataset::{CropOptions, FlipOptions, PadToOptions};
+use pyo3::types::PyFloat;
+use tensorferry::dataset::{CropOptions, Factor, FlipOptions, PadToOptions};
 use tensorferry::{Casting, DType};
 
 /// Components converted to dtypes; None leaves a component unchanged.
@@ -35,12 +36,40 @@ pub(crate) fn cast(
 pub(crate) fn scale(
     py: Python<'_>,
     plan: &Bound<'_, Plan>,
-    mul: f64,
-    add: f64,
+    mul: &Bound<'_, PyAny>,
+    add: &Bound<'_, PyAny>,
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
     guard();
+    let (mul, add) = (factor(mul)?, factor(add)?);
     Ok(plan.get().dataset().scale(mul, add, which.as_deref()).or_raise(py)?.into())
+}
+
+/// `x * mul + add` as float32, with the factor and the summand of each component; None leaves a
+/// component unchanged.
+#[pyfunction]
+pub(crate) fn scale_each(
+    py: Python<'_>,
+    plan: &Bound<'_, Plan>,
+    factors: Vec<Option<(Bound<'_, PyAny>, Bound<'_, PyAny>)>>,
+) -> PyResult<Plan> {
+    guard();
+    let pair = |pair: &Option<(Bound<'_, PyAny>, Bound<'_, PyAny>)>| match pair {
+        Some((mul, add)) => Ok(Some((factor(mul)?, factor(add)?))),
+        None => Ok(None),
+    };
+    let factors = factors.iter().map(pair).collect::<PyResult<Vec<_>>>()?;
+    Ok(plan.get().dataset().scale_each(&factors).or_raise(py)?.into())
+}
+
+/// A number, or an array of numbers.
+fn factor(value: &Bound<'_, PyAny>) -> PyResult<Factor> {
+    if let Ok(number) = value.cast::<PyFloat>() {
+        return Ok(number.value().into());
+    }
+    let (py, sharing) = (value.py(), Sharing { copy: None, framework: false });
+    let values = Input::source(value)?.to_tensor(py, None, Casting::Checked, sharing)?;
+    Factor::array(&values).or_raise(py)
 }
 
 /// Integers as one-hot vectors.

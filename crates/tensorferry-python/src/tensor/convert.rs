@@ -60,6 +60,12 @@ pub(crate) fn tensor<'py>(
     PyTensor::object(py, input.to_tensor(py, target, casting, Sharing { copy, framework: false })?)
 }
 
+/// The level of vector instructions that kernels use: "baseline", "avx2" or "avx512".
+#[pyfunction]
+pub(crate) fn cpu_level() -> &'static str {
+    tensorferry::cpu_level().name()
+}
+
 /// A capsule of a new copy of the values, which a framework may write to.
 #[pyfunction]
 #[pyo3(signature = (value, dtype = None, casting = "checked"))]

@@ -6,7 +6,7 @@ from typing import Self, SupportsIndex
 
 from tensorferry import _arguments, _internal
 from tensorferry._convert import reading
-from tensorferry._typing import Indices, Nest, ShapeLike, TensorLike
+from tensorferry._typing import Indices, ShapeLike, TensorLike, Which
 from tensorferry.dataset import _seeds
 from tensorferry.dataset._base import recorded
 from tensorferry.dataset._methods.native import Native
@@ -23,7 +23,7 @@ class Augment(Native):
 
     @recorded
     def random_crop(
-        self, size: ShapeLike, seed: SupportsIndex | None = None, which: Nest[bool] = None
+        self, size: ShapeLike, seed: SupportsIndex | None = None, which: Which = None
     ) -> Self:
         """A crop of each element at a random place, another one in each epoch, all with equal
         probability.
@@ -33,8 +33,8 @@ class Augment(Native):
                 whole; further dimensions stay whole too.
             seed: the same seed crops at the same places. None draws a seed, which ``state_dict``
                 keeps.
-            which: a structure of bools like the element's: the parts to crop, all at the same
-                place. None for every part.
+            which: the parts to crop, all at the same place: a name, a list of names, or a structure
+                of bools like the element's. None for every part.
 
         Raises:
             tensorferry.errors.InvalidArgumentError: a part is smaller than ``size`` or has
@@ -61,7 +61,7 @@ class Augment(Native):
         axis: Indices,
         probability: float = 0.5,
         seed: SupportsIndex | None = None,
-        which: Nest[bool] = None,
+        which: Which = None,
     ) -> Self:
         """Elements reversed along ``axis``, each with a probability, other elements in each epoch.
 
@@ -72,8 +72,8 @@ class Augment(Native):
             probability: the probability of an element to be reversed; 1 reverses all.
             seed: the same seed reverses the same elements. None draws a seed, which ``state_dict``
                 keeps.
-            which: a structure of bools like the element's: the parts to reverse together. None for
-                every part.
+            which: the parts to reverse together: a name, a list of names, or a structure of bools
+                like the element's. None for every part.
 
         Raises:
             tensorferry.errors.InvalidArgumentError: a part has no such dimension, or
@@ -91,14 +91,15 @@ class Augment(Native):
         return self._with(_seeds.seeded(plan, self._plan))
 
     @recorded
-    def pad_to(self, shape: ShapeLike, value: TensorLike = 0, which: Nest[bool] = None) -> Self:
+    def pad_to(self, shape: ShapeLike, value: TensorLike = 0, which: Which = None) -> Self:
         """Elements padded at the ends of their dimensions to one shape, ready to be batched.
         (``padded_batch`` pads to the longest element of each batch.)
 
         Args:
             shape: a length for each dimension; None or -1 keeps a dimension as it is.
             value: the number to pad with, which the dtype of every part has to hold.
-            which: a structure of bools like the element's: the parts to pad. None for every part.
+            which: the parts to pad: a name, a list of names, or a structure of bools like the
+                element's. None for every part.
 
         Raises:
             tensorferry.errors.InvalidArgumentError: a part is larger, or has another number of

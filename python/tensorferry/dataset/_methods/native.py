@@ -7,13 +7,22 @@ from typing import Any, Self, SupportsIndex
 from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import reading
 from tensorferry._nest import structures
-from tensorferry._typing import Casting, DTypeLike, Nest, TensorLike
+from tensorferry._typing import Casting, DTypeLike, Nest, TensorLike, Which
 from tensorferry.dataset._base import Base, recorded
 
 
+def _factor(value: Any, name: str) -> Any:
+    """A float, or an array that ``_internal`` can read."""
+    ndim = getattr(value, "ndim", 1 if isinstance(value, list) else 0)
+    if isinstance(ndim, int) and ndim > 0:
+        return reading.source(value, "scale")[0]
+    return _arguments.number(value, "scale", name)
+
+
 class Native(Base):
-    """Methods that tf.data does not have. ``which`` selects parts of an element: a structure of
-    bools like the element's. None selects every part.
+    """Methods that tf.data does not have. ``which`` selects parts of an element: the name of a
+    part, a list of names (keys of a dict, fields of a namedtuple), or a structure of bools like the
+    element's. None selects every part.
     """
 
     __slots__ = ()
@@ -57,13 +66,37 @@ class Native(Base):
     def _which(self, which: Any, stage: str) -> list[bool] | None:
         if which is None:
             return None
+        names = [which] if isinstance(which, str) else which
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return self._named(names, stage)
         return [
             _arguments.flag(part, stage, "every part of which")
             for part in self._parts(which, stage, "which") or []
         ]
 
+    def _named(self, names: list[str], stage: str) -> list[bool]:
+        """Whether each component is, or is in, a part of one of these names."""
+        known = structures.fields(self._structure)
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            there = f"there are {', '.join(map(repr, known))}" if known else "parts have no names"
+            raise errors.make(
+                "argument",
+                f"{stage}: no part of the elements has the name {unknown[0]!r}; {there}"
+                if unknown
+                else f"{stage}: which=[] selects no part; {there}",
+            )
+        parts = structures.parts(self._structure)
+        return [
+            name in names
+            for name, part in zip(known, parts, strict=True)
+            for _ in structures.flatten(part)
+        ]
+
     @recorded
-    def cast(self, dtype: Nest[DTypeLike], casting: Casting = "checked") -> Self:
+    def cast(
+        self, dtype: Nest[DTypeLike], casting: Casting = "checked", which: Which = None
+    ) -> Self:
         """Elements in another dtype, every value checked.
 
         Args:
@@ -71,6 +104,7 @@ class Native(Base):
                 for a part to leave unchanged.
             casting: for values that the dtype cannot hold, ``"checked"`` raises, ``"saturate"``
                 clamps and ``"wrap"`` keeps the low bits.
+            which: the parts to cast, as an alternative to None in ``dtype``.
 
         Raises:
             tensorferry.errors.ValueOverflowError: while iterating, at the element whose
@@ -88,24 +122,78 @@ class Native(Base):
             if structures.is_container(dtype)
             else [dtype] * count
         )
+        chosen = self._which(which, "cast")
+        if chosen is not None:
+            pairs = zip(dtypes or [], chosen, strict=True)
+            dtypes = [part if selected else None for part, selected in pairs]
         return self._with(_internal.cast(self._plan, dtypes or [], casting))
 
     @recorded
-    def scale(self, mul: float = 1.0, add: float = 0.0, which: Nest[bool] = None) -> Self:
-        """``x * mul + add`` in float32. Product and sum are rounded separately, with the same
-        result on every machine.
+    def scale(
+        self,
+        mul: Nest[TensorLike] = 1.0,
+        add: Nest[TensorLike] = 0.0,
+        which: Which = None,
+    ) -> Self:
+        """``x * mul + add`` in float32. Numbers, product and sum are rounded separately, with the
+        same result on every machine.
+
+        Args:
+            mul: a number; an array or a list, which broadcasts against the last dimensions of an
+                element, such as one number for each channel of an image; or a structure of them
+                like the element's, with None for a part to leave unchanged. A tuple is a structure.
+            add: as ``mul``. Where only one of them is a structure, it selects the parts.
+            which: the parts to scale. None for every part.
+
+        Raises:
+            tensorferry.errors.InvalidArgumentError: a part is complex; ``mul`` or ``add`` is not
+                finite in float32, or does not broadcast against a part; while iterating, if
+                ``element_spec`` does not tell.
 
         >>> import numpy as np, tensorferry as tfy
         >>> pixels = tfy.Dataset.from_tensor_slices(np.array([0, 255], np.uint8))
         >>> list(pixels.scale(1 / 255, -0.5).as_numpy_iterator())
         [np.float32(-0.5), np.float32(0.5)]
+
+        ``(x - mean) / std`` of each channel:
+
+        >>> mean, std = np.array([2.0, 3.0]), np.array([1.0, 2.0])
+        >>> images = tfy.Dataset.from_tensor_slices({"image": np.full((1, 1, 2, 2), 5, np.uint8)})
+        >>> scaled = images.scale(1 / std, -mean / std, which="image")
+        >>> next(scaled.as_numpy_iterator())["image"]
+        array([[[3., 1.],
+                [3., 1.]]], dtype=float32)
         """
-        factors = _arguments.number(mul, "scale", "mul"), _arguments.number(add, "scale", "add")
-        return self._with(_internal.scale(self._plan, *factors, self._which(which, "scale")))
+        chosen = self._which(which, "scale")
+        if not structures.is_container(mul) and not structures.is_container(add):
+            factors = _factor(mul, "mul"), _factor(add, "add")
+            return self._with(_internal.scale(self._plan, *factors, chosen))
+        muls = self._factors(mul, "mul")
+        adds = self._factors(add, "add")
+        count = len(structures.flatten(self._structure))
+        pairs: list[Any] = []
+        for at in range(count):
+            given = (muls and muls[at] is not None) or (adds and adds[at] is not None)
+            if not given or (chosen is not None and not chosen[at]):
+                pairs.append(None)
+                continue
+            one = muls[at] if muls else mul
+            other = adds[at] if adds else add
+            pairs.append(
+                (
+                    _factor(1.0 if one is None else one, "mul"),
+                    _factor(0.0 if other is None else other, "add"),
+                )
+            )
+        return self._with(_internal.scale_each(self._plan, pairs))
+
+    def _factors(self, given: Any, name: str) -> list[Any] | None:
+        """The factor of each component, if it is given as a structure."""
+        return self._parts(given, "scale", name) if structures.is_container(given) else None
 
     @recorded
     def one_hot(
-        self, depth: SupportsIndex, dtype: DTypeLike = "float32", which: Nest[bool] = None
+        self, depth: SupportsIndex, dtype: DTypeLike = "float32", which: Which = None
     ) -> Self:
         """Integers as vectors of length ``depth``: one at the integer's position, else zero. An
         integer outside ``range(depth)`` is an error.
@@ -118,7 +206,7 @@ class Native(Base):
         return self._with(_internal.one_hot(self._plan, size, dtype, self._which(which, "one_hot")))
 
     @recorded
-    def lookup(self, table: TensorLike, which: Nest[bool] = None) -> Self:
+    def lookup(self, table: TensorLike, which: Which = None) -> Self:
         """Rows of ``table`` in the place of their indices.
 
         >>> import numpy as np, tensorferry as tfy

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use std::ops::Range;
 use tensorferry_core::Shape;
+use tensorferry_core::convert::rows;
 use tensorferry_io::cancel::CancelToken;
 
 /// Copies a packed array to the front corner of a packed array of shape `target`, which is at least
@@ -64,11 +65,7 @@ pub(crate) fn fill(out: &mut [u8], value: &[u8], cancel: &CancelToken) -> Result
         if part.len() == at_once {
             cancel.check()?;
         }
-        if value.iter().all(|byte| *byte == 0) {
-            part.fill(0);
-        } else {
-            part.chunks_exact_mut(value.len()).for_each(|element| element.copy_from_slice(value));
-        }
+        rows::fill(part, value);
     }
     Ok(())
 }

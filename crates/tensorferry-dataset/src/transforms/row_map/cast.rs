@@ -78,7 +78,7 @@ impl RowMap for Cast {
         input.cast(&self.dtypes, self.casting)
     }
 
-    fn keeps_length(&self) -> bool {
+    fn keeps_length(&self, _at: usize, _ndim: usize) -> bool {
         true
     }
 

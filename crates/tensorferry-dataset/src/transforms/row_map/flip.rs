@@ -6,6 +6,7 @@ use crate::shuffle::prng::{Purpose, Random, Seed, mix};
 use crate::stage::Dataset;
 use crate::transforms::row_map::row_map::{Block, Obstacle, RowMap, chosen, misfit, select};
 use crate::transforms::row_map::stage::row_mapped;
+use tensorferry_core::convert::rows::reverse;
 use tensorferry_core::{Dims, TensorSpec};
 
 const STAGE: &str = "flip";
@@ -167,27 +168,6 @@ fn flip(from: &[u8], to: &mut [u8], dims: &[(usize, bool)], unit: usize) {
                 flip(&from[at * step..(at + 1) * step], to, inner, unit);
             }
         }
-    }
-}
-
-/// Copies units of `unit` bytes in reverse order.
-fn reverse(from: &[u8], to: &mut [u8], unit: usize) {
-    fn sized<const N: usize>(from: &[u8], to: &mut [u8]) {
-        let (from, to) = (from.as_chunks::<N>().0, to.as_chunks_mut::<N>().0);
-        to.iter_mut().zip(from.iter().rev()).for_each(|(to, from)| *to = *from);
-    }
-    match unit {
-        1 => sized::<1>(from, to),
-        2 => sized::<2>(from, to),
-        3 => sized::<3>(from, to),
-        4 => sized::<4>(from, to),
-        8 => sized::<8>(from, to),
-        12 => sized::<12>(from, to),
-        16 => sized::<16>(from, to),
-        _ => to
-            .chunks_exact_mut(unit)
-            .zip(from.rchunks_exact(unit))
-            .for_each(|(to, from)| to.copy_from_slice(from)),
     }
 }
 

@@ -4,10 +4,11 @@ use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::shuffle::prng::mix;
 use crate::stage::Dataset;
-use crate::transforms::row_map::positions::for_each;
+use crate::transforms::row_map::positions::{for_each, for_each_part};
 use crate::transforms::row_map::row_map::{Block, Obstacle, RowMap, chosen, select};
 use crate::transforms::row_map::stage::row_mapped;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tensorferry_core::convert::rows::take;
 use tensorferry_core::{DType, Dims, Shape, Tensor, TensorSpec};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::gather::request::RowRequest;
@@ -139,7 +140,7 @@ impl Dataset {
 }
 
 /// A hash for plan descriptions, equal in every version.
-fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
@@ -149,8 +150,12 @@ fn hash(bytes: &[u8]) -> u64 {
 
 /// Copies rows of a size known at compile time.
 fn copy_rows<const N: usize>(from: DType, rows: &[u8], table: &[u8], out: &mut [u8]) -> Result<()> {
-    let (table, out) = (table.as_chunks::<N>().0, out.as_chunks_mut::<N>().0);
-    for_each(from, rows, table.len(), |place, row| out[place] = table[row])
+    for_each_part(from, rows, table.len() / N, |first, positions| {
+        // The positions are in the table, and `out` has a row for each.
+        let taken = take::<N>(table, positions, &mut out[first * N..]);
+        debug_assert!(taken);
+        Ok(())
+    })
 }
 
 impl RowMap for Lookup {
@@ -176,7 +181,7 @@ impl RowMap for Lookup {
         input.lookup_in(self.table.clone(), self.which.as_deref())
     }
 
-    fn keeps_length(&self) -> bool {
+    fn keeps_length(&self, _at: usize, _ndim: usize) -> bool {
         true
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod boxes;
 pub(crate) mod cast;
+pub(crate) mod factor;
 pub(crate) mod flip;
 pub(crate) mod lookup;
 pub(crate) mod measured;

@@ -4,9 +4,10 @@ use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::stage::Dataset;
 use crate::transforms::row_map::boxes::fill;
-use crate::transforms::row_map::positions::for_each;
+use crate::transforms::row_map::positions::for_each_part;
 use crate::transforms::row_map::row_map::{Block, Obstacle, RowMap, chosen, select};
 use crate::transforms::row_map::stage::row_mapped;
+use tensorferry_core::convert::rows::set_ones;
 use tensorferry_core::{Casting, DType, Dims, Shape, TensorSpec, View, ViewMut, convert_into};
 
 struct OneHot {
@@ -87,7 +88,7 @@ impl RowMap for OneHot {
         input.one_hot(self.depth, self.dtype, self.which.as_deref())
     }
 
-    fn keeps_length(&self) -> bool {
+    fn keeps_length(&self, _at: usize, _ndim: usize) -> bool {
         true
     }
 
@@ -98,9 +99,11 @@ impl RowMap for OneHot {
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()> {
         let Some(from) = self.from[at] else { return Ok(()) };
         fill(block.out, &[0], block.cancel)?;
-        for_each(from, block.rows, self.depth, |place, value| {
-            let start = (place * self.depth + value) * self.one.len();
-            block.out[start..start + self.one.len()].copy_from_slice(&self.one);
+        let row = self.depth * self.one.len();
+        for_each_part(from, block.rows, self.depth, |first, positions| {
+            let out = &mut block.out[first * row..(first + positions.len()) * row];
+            set_ones(positions, self.depth, &self.one, out);
+            Ok(())
         })
     }
 }

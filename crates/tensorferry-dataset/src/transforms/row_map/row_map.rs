@@ -93,8 +93,9 @@ pub(crate) trait RowMap: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether the first dimension of a row stays as it is, whatever it is.
-    fn keeps_length(&self) -> bool {
+    /// Whether each value along the first of `ndim` dimensions of component `at` is mapped alone, so
+    /// that a row keeps its length and a part of it can be mapped.
+    fn keeps_length(&self, _at: usize, _ndim: usize) -> bool {
         false
     }
 
@@ -162,6 +163,20 @@ pub(crate) fn select(
     default: impl Fn(&TensorSpec) -> Result<bool>,
     mut change: impl FnMut(&TensorSpec) -> Result<TensorSpec, Obstacle>,
 ) -> Result<Vec<Option<TensorSpec>>> {
+    select_at(input, stage, which, default, |_, spec| change(spec))
+}
+
+/// As [`select`]; `change` also gets the number of the component.
+///
+/// # Errors
+/// As [`select`].
+pub(crate) fn select_at(
+    input: &Dataset,
+    stage: &'static str,
+    which: Option<&[bool]>,
+    default: impl Fn(&TensorSpec) -> Result<bool>,
+    mut change: impl FnMut(usize, &TensorSpec) -> Result<TensorSpec, Obstacle>,
+) -> Result<Vec<Option<TensorSpec>>> {
     let wrong = |what: String| Error::Argument { stage, what };
     let parts = input.spec();
     if let Some(which) = which
@@ -187,7 +202,7 @@ pub(crate) fn select(
                     let error = obstacle.error(wrong);
                     input.explain(error.about_component(at, format!(" ({spec}): ")))
                 };
-                Some(change(spec).map_err(about)?)
+                Some(change(at, spec).map_err(about)?)
             }
             Component::Dataset(_) => {
                 let error =

@@ -250,7 +250,11 @@ impl<M: RowMap> Stage for RowMapStage<M> {
     }
 
     fn is_measured(&self, at: usize) -> bool {
-        let keeps = self.inner.changes[at].is_none() || self.inner.map.keeps_length();
+        let ndim = |spec: &TensorSpec| spec.shape.dims().map_or(0, <[_]>::len);
+        let keeps = match &self.inner.changes[at] {
+            Some(spec) => self.inner.map.keeps_length(at, ndim(spec)),
+            None => true,
+        };
         keeps && self.input.stage.is_measured(at)
     }
 
