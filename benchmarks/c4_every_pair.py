@@ -1,5 +1,5 @@
-"""C4: every pair of integer dtypes, 4,096 elements, in cache: the cost of checking when memory does
-not hide it.
+"""C4: every pair of integer and float dtypes, 4,096 elements, in cache: the cost of checking when
+memory does not hide it.
 
 A call has a fixed cost that 4,096 elements do not hide. It is measured with one element and
 reported in separate rows; the rows marked "per element" exclude it.
@@ -18,6 +18,8 @@ from rows import Row, quantity
 MEMORY = 64 << 20
 LENGTH = 4096
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+FLOATS = {"float16": 11, "float32": 24, "float64": 53}
+"""The floats, and the number of bits up to which they hold all integers."""
 COPYTO = "np.copyto(casting='unsafe')"
 ASTYPE = "astype (unchecked)"
 
@@ -48,15 +50,23 @@ class Pair:
 
 
 def run(*, quick: bool) -> list[Row]:
-    """The worst, the median and the geometric mean over all pairs, against copyto and against
-    astype.
+    """The worst, the median and the geometric mean over the pairs of integers and over those with a
+    float, against copyto and against astype.
     """
-    names = INTEGERS[1::2] if quick else INTEGERS
+    integers = INTEGERS[1::2] if quick else INTEGERS
+    names = (*integers, *FLOATS)
     pairs = [
         _measure(*names, repetitions=5 if quick else 9)
         for names in itertools.product(names, repeat=2)
     ]
-    return [row for peer in (ASTYPE, COPYTO) for row in _summary(pairs, peer)] + _fixed_cost(pairs)
+    whole = [pair for pair in pairs if "float" not in pair.name]
+    others = [pair for pair in pairs if "float" in pair.name]
+    return [
+        row
+        for pairs in (whole, others)
+        for peer in (ASTYPE, COPYTO)
+        for row in _summary(pairs, peer)
+    ] + _fixed_cost(whole)
 
 
 def _measure(source_name: str, target_name: str, repetitions: int) -> Pair:
@@ -83,12 +93,20 @@ def _measure(source_name: str, target_name: str, repetitions: int) -> Pair:
 
 def _values(source_name: str, target_name: str) -> np.ndarray:
     """Values over the common range of both dtypes, so that all convert and every byte varies."""
-    limits = [np.iinfo(name) for name in (source_name, target_name)]
-    low, high = max(limit.min for limit in limits), min(limit.max for limit in limits)
-    drawn = np.random.default_rng(4).integers(low, high, LENGTH, endpoint=True, dtype=source_name)
+    limits = [_limits(name) for name in (source_name, target_name)]
+    low, high = max(low for low, _ in limits), min(high for _, high in limits)
+    dtype = np.uint64 if high > np.iinfo(np.int64).max else np.int64
     source = aligned(LENGTH, source_name)
-    source[...] = drawn
+    source[...] = np.random.default_rng(4).integers(low, high, LENGTH, endpoint=True, dtype=dtype)
     return source
+
+
+def _limits(name: str) -> tuple[int, int]:
+    """The bounds of the integers that a dtype holds without gaps."""
+    if bits := FLOATS.get(name):
+        return -(2**bits), 2**bits
+    limit = np.iinfo(name)
+    return int(limit.min), int(limit.max)
 
 
 def _summary(pairs: list[Pair], peer: str) -> list[Row]:
@@ -108,7 +126,8 @@ def _summary(pairs: list[Pair], peer: str) -> list[Row]:
         for pair in pairs
         for side, name in (("ours", "ours"), ("peer", peer))
     }
-    count = f"{len(pairs)} pairs x {LENGTH:,}"
+    kind = "pairs with a float" if "float" in worst.name else "integer pairs"
+    count = f"{len(pairs)} {kind} x {LENGTH:,}"
     return [
         Row(
             "C4",

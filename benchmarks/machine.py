@@ -6,13 +6,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tensorferry import _internal
+
+LEVEL_VARIABLE = "TENSORFERRY_CPU_LEVEL"
 PACKAGES = ("tensorferry", "numpy", "tensorflow", "tensorflow-cpu", "torch", "grain", "ml_dtypes")
 
 
 def describe() -> dict[str, Any]:
     """CPU, cores, memory, page settings and the versions of what was measured."""
     return {
-        "cpu": _cpu(),
+        "cpu": cpu(),
+        "cpu_levels": cpu_levels(),
         "cores": cores(),
         "memory_GiB": round(_meminfo("MemTotal") / 2**30, 1),
         "huge_pages": _text("/sys/kernel/mm/transparent_hugepage/enabled"),
@@ -27,6 +31,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cpu_levels() -> list[str]:
+    """The levels of vector instructions that conversions may use here, lowest first."""
+    known = ["baseline", "avx2", "avx512"]
+    return known[: known.index(_internal.cpu_level()) + 1]
+
+
 def available_memory() -> int:
     """Bytes available without swapping: the kernel's figure, or a container's limit if lower."""
     available = _meminfo("MemAvailable")
@@ -36,7 +46,8 @@ def available_memory() -> int:
     return available
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor's name."""
     lines = _text("/proc/cpuinfo").splitlines()
     facts = {
         key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)

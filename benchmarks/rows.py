@@ -4,7 +4,7 @@ The ratio is the speed relative to the peer (2.0: half the time; 0.5: twice the 
 time, such as "at most 1.5 times the peer's", becomes "at least 0.67".
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 RATES = ("B/s", "rows/s", "batches/s")
@@ -72,6 +72,10 @@ class Row:
             return f">= {quantity(self.target_least, self.unit)}"
         return "" if self.target is None else f">= {self.target:.2g}x"
 
+    def at(self, level: str) -> "Row":
+        """The row, measured with the vector instructions of a level."""
+        return replace(self, what=f"{self.what}; {level}")
+
     def to_json(self) -> dict[str, Any]:
         """The row for the record, with figures of four significant digits, more than they are
         accurate to.
@@ -84,6 +88,11 @@ class Row:
             name: _short(value) if isinstance(value, float) else value
             for name, value in found.items()
         }
+
+
+def from_json(found: dict[str, Any]) -> Row:
+    """The row that :meth:`Row.to_json` made this of."""
+    return Row(**{part.name: found[part.name] for part in fields(Row)})
 
 
 def _short(value: float) -> float:

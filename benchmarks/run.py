@@ -5,16 +5,20 @@ A benchmark never fails on a figure. It stops on a wrong value.
 
 import argparse
 import importlib
+import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 # TensorFlow reads these on import. They silence messages about its build.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import machine
-from rows import Row, bounds, quantity, table
+from rows import Row, bounds, from_json, quantity, table
 
 WORKLOADS = {
     "C1": "c1_share_small",
@@ -36,14 +40,20 @@ WORKLOADS = {
     "W10": "w10_packing",
     "W12": "w12_functions",
     "W13": "w13_parts",
+    "W14": "w14_images",
     "M1": "m1_memory",
     "R1": "r1_resume",
 }
+
+LEVELLED = ("C4", "W2", "W14")
+"""Workloads that also run at the CPU's lower levels of vector instructions."""
 
 
 def main() -> None:
     """Run the requested workloads, print the table, and record a full run."""
     options = _options()
+    if options.rows is None:
+        print(f"{machine.cpu()}; vector instructions: {', '.join(machine.cpu_levels())}")
     rows: list[Row] = []
     skipped: dict[str, str] = {}
     for name in options.only or WORKLOADS:
@@ -59,11 +69,31 @@ def main() -> None:
             continue
         rows += module.run(quick=options.quick)
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    if options.rows is not None:
+        options.rows.write_text(json.dumps([row.to_json() for row in rows]))
+        return
+    if options.levels or not (options.quick or options.only):
+        rows = _with_levels(rows, options)
     print(table(rows))
     if missed := bounds(rows):
         print(f"\nWhat bounds the figures short of their target:\n\n{missed}")
     if not options.quick and not options.only:
         _record(rows, skipped, options.update_readme)
+
+
+def _with_levels(rows: list[Row], options: argparse.Namespace) -> list[Row]:
+    """Adds the rows at the lower levels of this CPU, which processes of their own measure."""
+    *lower, best = machine.cpu_levels()
+    names = [name for name in options.only or WORKLOADS if name in LEVELLED]
+    found = [row.at(best) if row.workload in LEVELLED and lower else row for row in rows]
+    for level in lower if names else []:
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            command = [sys.executable, __file__, "--only", ",".join(names), "--rows", file.name]
+            command += ["--quick"] if options.quick else []
+            environment = os.environ | {machine.LEVEL_VARIABLE: level}
+            subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
+            found += [from_json(row).at(level) for row in json.load(file)]
+    return found
 
 
 def _record(rows: list[Row], skipped: dict[str, str], update_readme: bool) -> None:
@@ -85,6 +115,13 @@ def _options() -> argparse.Namespace:
         action="store_true",
         help="a short run of each workload; nothing is recorded",
     )
+    parser.add_argument(
+        "--levels",
+        action="store_true",
+        help=f"also {', '.join(LEVELLED)} at the CPU's lower levels of vector instructions, as a "
+        "full run does",
+    )
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     parser.add_argument(
         "--update-readme", action="store_true", help="also rewrite the README's measured section"
     )
