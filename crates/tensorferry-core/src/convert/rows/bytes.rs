@@ -23,6 +23,7 @@ macro_rules! by_size {
 const WORTH_A_CALL: usize = 128;
 
 /// Copies units of `unit` bytes in reverse order. Copies as many as both hold.
+#[inline]
 pub fn reverse(src: &[u8], out: &mut [u8], unit: usize) {
     fn sized<const N: usize>(src: &[u8], out: &mut [u8]) {
         let work = Reverse::<N> { src: src.as_chunks().0, out: out.as_chunks_mut().0 };
