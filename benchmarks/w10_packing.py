@@ -2,6 +2,7 @@
 positions, in order, shuffled by row, and where rows fit best.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -81,7 +82,7 @@ def _loop(values: NDArray, splits: NDArray) -> Iterator[tuple[NDArray, ...]]:
             end = min(start + LENGTH, len(values))
             low, high = np.searchsorted(splits, [start, end], "right")
             cuts = [start, *splits[low:high].tolist(), end]
-            for number, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False), 1):
+            for number, (a, b) in enumerate(itertools.pairwise(cuts), 1):
                 segments[window, a - start : b - start] = number
                 positions[window, a - start : b - start] = np.arange(b - a)
         yield tokens, segments, positions

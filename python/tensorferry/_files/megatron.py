@@ -31,7 +31,7 @@ _DTYPES = {
 
 def rows(path: Path) -> tuple[tuple[Any, bool], str, list[tuple[Any, bool]]]:
     """The rows, as ``_internal.from_ragged`` takes them."""
-    base = pathlib.Path(os.fspath(path))
+    base = pathlib.Path(os.fsdecode(path))
     if base.suffix in (".bin", ".idx"):
         base = base.with_suffix("")
     index, tokens = (base.with_name(base.name + suffix) for suffix in (".idx", ".bin"))

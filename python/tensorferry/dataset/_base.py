@@ -80,10 +80,7 @@ _ARRAY = frozenset({"shape", "dtype", "ndim"})
 _WAYS = {
     "list_files": 'Dataset.from_files("part-*.npy") opens the files that match a pattern.',
     "snapshot": "dataset.save(path) writes elements, and Dataset.load(path) reads them by index.",
-    "ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write "
-    "dataset.to_tf_data().ragged_batch(n).",
-    "dense_to_ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write "
-    "dataset.to_tf_data().ragged_batch(n).",
+    "dense_to_ragged_batch": "dataset.ragged_batch(n) makes ragged batches.",
     "sparse_batch": "For sparse batches write dataset.to_tf_data().sparse_batch(n, shape).",
     "rejection_resample": "For it write dataset.to_tf_data().rejection_resample(...), or mix "
     "with sample_from_datasets.",

@@ -300,6 +300,7 @@ mod tests {
     use crate::testing::{assert_rebuilds, assert_resumes, range, rest, stream};
     use crate::{BatchOptions, PaddedBatchOptions, ShuffleOptions};
     use tensorferry_core::{Casting, DType, Index};
+    use tensorferry_io::array::array::Array;
     use tensorferry_io::format::npy::save_npy;
     use tensorferry_io::open::open_with;
     use tensorferry_io::storage::mode::Mode;
@@ -358,6 +359,16 @@ mod tests {
             |rows| rows.shuffle(ShuffleOptions::seeded(3)).unwrap(),
             |rows| rows.shuffle_blocks(2, ShuffleOptions::seeded(3)).unwrap(),
             |rows| rows.skip(Some(1)).take(Some(6)).shard(2, 1).unwrap(),
+            |rows| {
+                let indices = Tensor::from_vec(vec![3_i64, 3, 0, -1, 5], &[5]).unwrap();
+                rows.select(&Array::try_from(indices).unwrap()).unwrap()
+            },
+            |rows| rows.stride(8, -2, 4).unwrap(),
+            |rows| {
+                let options = crate::DrawOptions { seed: Some(1), ..crate::DrawOptions::default() };
+                rows.draw(options).unwrap()
+            },
+            |rows| rows.split(&[6, 3], Some(4)).unwrap().swap_remove(0),
             |rows| rows.repeat(Some(3)).shuffle(ShuffleOptions::seeded(4)).unwrap(),
             |rows| rows.concatenate(&rows.skip(Some(4))).unwrap(),
             |rows| rows.concatenate(rows).unwrap().shuffle(ShuffleOptions::seeded(1)).unwrap(),

@@ -47,9 +47,9 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if `length` is 0 or exceeds an `i32`, if a component is not a row of
-    /// numbers, or if `eos` is given for several components; [`Error::ElementMismatch`](crate::Error::ElementMismatch) if `eos`
-    /// has another dtype. Components of different lengths are an error at their row.
+    /// [`crate::Error::Argument`] if `length` is 0 or exceeds an `i32`, if a component is not a row
+    /// of numbers, or if `eos` is given for several components; [`crate::Error::ElementMismatch`]
+    /// if `eos` has another dtype. Components of different lengths are an error at their row.
     pub fn pack(&self, length: usize, options: PackOptions) -> Result<Self> {
         let packing = Packing::new(self, length, options)?;
         let index = packing.index()?;

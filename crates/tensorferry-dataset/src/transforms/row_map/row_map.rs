@@ -93,8 +93,8 @@ pub(crate) trait RowMap: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether each value along the first of `ndim` dimensions of component `at` is mapped alone, so
-    /// that a row keeps its length and a part of it can be mapped.
+    /// Whether each value along the first of `ndim` dimensions of component `at` is mapped alone.
+    /// Then a row keeps its length, and a part of it can be mapped.
     fn keeps_length(&self, _at: usize, _ndim: usize) -> bool {
         false
     }

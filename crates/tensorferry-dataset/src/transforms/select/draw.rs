@@ -9,7 +9,9 @@ use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::shuffle::prng::{self, Purpose, Random, Seed};
 use crate::spec::Cardinality;
-use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, RowPart, Stage,
+};
 use crate::transforms::select::select::no_random_access;
 use std::sync::Arc;
 use tensorferry_io::gather::request::RowRequest;
@@ -220,6 +222,38 @@ impl Stage for Draw {
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         self.input.stage.get(self.index(index, self.random(cx)), cx)
+    }
+
+    fn is_measured(&self, at: usize) -> bool {
+        self.input.stage.is_measured(at)
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        let random = self.random(cx);
+        for request in &mut *requests {
+            request.index = self.index(request.index, random);
+        }
+        self.input.stage.lengths(at, requests, out, cx)
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        let random = self.random(cx);
+        for part in &mut *parts {
+            part.index = self.index(part.index, random);
+        }
+        self.input.stage.gather_parts(at, parts, out, cx)
     }
 
     fn gather(

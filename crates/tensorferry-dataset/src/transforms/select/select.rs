@@ -3,7 +3,9 @@
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::spec::Cardinality;
-use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, RowPart, Stage,
+};
 use crate::transforms::select::indices::Indices;
 use tensorferry_core::Tensor;
 use tensorferry_io::array::array::Array;
@@ -105,6 +107,35 @@ impl Stage for Select {
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         self.input.stage.slice(self.indices.run(start, len)?, len, cx)
+    }
+
+    fn is_measured(&self, at: usize) -> bool {
+        self.input.stage.is_measured(at)
+    }
+
+    fn lengths(
+        &self,
+        at: usize,
+        requests: &mut [RowRequest],
+        out: &mut [usize],
+        cx: &Context,
+    ) -> Result<()> {
+        self.indices.locate_all(requests, self.n, &cx.cancel)?;
+        self.input.stage.lengths(at, requests, out, cx)
+    }
+
+    fn gather_parts(
+        &self,
+        at: usize,
+        parts: &mut [RowPart],
+        out: &mut RowsOut<'_>,
+        cx: &Context,
+    ) -> Result<()> {
+        let request = |(slot, part): (usize, &RowPart)| RowRequest { index: part.index, slot };
+        let mut requests: Vec<RowRequest> = parts.iter().enumerate().map(request).collect();
+        self.indices.locate_all(&mut requests, self.n, &cx.cancel)?;
+        requests.iter().for_each(|request| parts[request.slot].index = request.index);
+        self.input.stage.gather_parts(at, parts, out, cx)
     }
 
     fn gather(
