@@ -114,7 +114,7 @@ class RaggedRows(Base):
 
         >>> import numpy as np, tensorferry as tfy
         >>> rows = tfy.Dataset.from_ragged(np.arange(6), [0, 2, 2, 6])
-        >>> rows.ragged_batch(3).with_format("numpy").as_numpy_iterator().next()
+        >>> next(iter(rows.ragged_batch(3).with_format("numpy")))
         Ragged(values=array([0, 1, 2, 3, 4, 5]), row_splits=array([0, 2, 2, 6]))
         """
         size = _arguments.positive(batch_size, "ragged_batch", "batch_size")
