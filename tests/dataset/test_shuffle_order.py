@@ -17,7 +17,7 @@ GOLDEN = ROOT / "crates/tensorferry-dataset/src/shuffle/golden"
 
 def documented() -> dict:
     programs = re.findall(r"```python\n(.*?)```", (ROOT / "docs/shuffle.md").read_text(), re.DOTALL)
-    assert len(programs) == 2
+    assert len(programs) == 3
     names: dict = {}
     for program in programs:
         exec(program, names)

@@ -36,12 +36,14 @@ impl Dataset {
             hints.calls = hints.calls.max(function.calls());
         }
         let elements = stage.elements();
+        let mut hints = stage.hints(hints);
+        hints.elements_differ |= hints.depends_on_epoch && !stage.permutes();
         Self {
             names: Names::default(),
             depth: depth.min(DEEPEST + 1),
             cardinality: stage.cardinality(),
             indexed: elements.is_indexed() && depth <= DEEPEST,
-            hints: stage.hints(hints),
+            hints,
             captures: captures::of(&stage),
             kept: None,
             stage: match depth {
@@ -173,6 +175,10 @@ impl Stage for Deep {
 
     fn hints(&self, inputs: Hints) -> Hints {
         self.stage.hints(inputs)
+    }
+
+    fn permutes(&self) -> bool {
+        self.stage.permutes()
     }
 
     fn checkpoint(&self) -> CheckpointInfo<'_> {

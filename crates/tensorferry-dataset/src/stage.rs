@@ -266,6 +266,8 @@ pub(crate) struct Hints {
     pub(crate) reads_files: bool,
     /// Another epoch gives other elements or another order.
     pub(crate) depends_on_epoch: bool,
+    /// Another epoch gives other elements, not only another order.
+    pub(crate) elements_differ: bool,
     /// Number of arrays that bypass the page cache.
     pub(crate) direct_arrays: usize,
     /// Bytes of one group of each block shuffle.
@@ -284,6 +286,7 @@ impl Hints {
             calls: self.calls.max(other.calls),
             reads_files: self.reads_files || other.reads_files,
             depends_on_epoch: self.depends_on_epoch || other.depends_on_epoch,
+            elements_differ: self.elements_differ || other.elements_differ,
             direct_arrays: self.direct_arrays.saturating_add(other.direct_arrays),
             group_bytes: self.group_bytes.saturating_add(other.group_bytes),
             read_ahead: self.read_ahead.max(other.read_ahead),
@@ -355,6 +358,11 @@ pub(crate) trait Stage: Send + Sync {
     /// The stage's hints, given those of its inputs and functions.
     fn hints(&self, inputs: Hints) -> Hints {
         inputs
+    }
+
+    /// Whether every element of the inputs is handed out, as often in every epoch.
+    fn permutes(&self) -> bool {
+        false
     }
 
     /// Facts for checkpoints.

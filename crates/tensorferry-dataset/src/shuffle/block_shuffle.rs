@@ -292,6 +292,10 @@ impl Stage for BlockShuffle {
         format!("shuffle({})", arguments.join(", "))
     }
 
+    fn permutes(&self) -> bool {
+        true
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
         Self::over(
             &inputs[0],

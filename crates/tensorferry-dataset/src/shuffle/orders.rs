@@ -14,13 +14,25 @@ impl<K, T> Default for Orders<K, T> {
 impl<K: PartialEq, T: Clone> Orders<K, T> {
     /// The order of `key`, computed if it is not cached.
     pub(crate) fn of(&self, key: K, make: impl FnOnce() -> T) -> T {
+        let made: Result<T, std::convert::Infallible> = self.try_of(key, || Ok(make()));
+        match made {
+            Ok(order) => order,
+            Err(never) => match never {},
+        }
+    }
+
+    /// As [`Orders::of`], for an order that may fail to be computed.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub(crate) fn try_of<E>(&self, key: K, make: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let mut orders = self.0.lock();
         if let Some((_, order)) = orders.iter().flatten().find(|(of, _)| *of == key) {
-            return order.clone();
+            return Ok(order.clone());
         }
-        let order = make();
+        let order = make()?;
         orders.rotate_right(1);
         orders[0] = Some((key, order.clone()));
-        order
+        Ok(order)
     }
 }

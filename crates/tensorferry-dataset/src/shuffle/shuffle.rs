@@ -129,6 +129,10 @@ impl Stage for Shuffle {
         described(Vec::new(), &self.seed, self.reshuffle_each_iteration)
     }
 
+    fn permutes(&self) -> bool {
+        true
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
         let seed = self.seed.rebuilt(change);
         match inputs[0].cardinality().finite().filter(|n| inputs[0].indexed && *n <= LONGEST) {

@@ -146,9 +146,9 @@ class RaggedRows(Base):
         from 0 in each segment. With them, attention can stop at the ends of rows. Elements that are
         dicts of several rows of equal length, such as tokens and labels, keep their keys.
 
-        With "concat", if the rows come from :meth:`from_ragged` in an order that is the same in
-        every epoch, the result is indexed: ``pack(n).shuffle()`` shuffles windows exactly. Rows
-        that were shuffled before are packed as they come.
+        With "concat", if the rows come from :meth:`from_ragged` and every epoch has the same rows,
+        in any order, the result has random access: ``pack(n).shuffle()`` shuffles windows exactly.
+        Other rows are packed as they come.
 
         Args:
             length: tokens of a window.

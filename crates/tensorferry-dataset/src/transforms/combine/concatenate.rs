@@ -114,6 +114,10 @@ impl Stage for Concatenate {
         "concatenate".into()
     }
 
+    fn permutes(&self) -> bool {
+        true
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         inputs[0].concatenate(&inputs[1])
     }

@@ -3,13 +3,12 @@
 use crate::error::{Error, Result};
 use crate::spec;
 use crate::spec::Component;
-use crate::stage::{Columns, Context, Dataset, Epoch};
+use crate::stage::{Columns, Context, Dataset};
 use crate::transforms::pack::fragments::{
     Fragment, Window, write_ends, write_positions, write_segments,
 };
 use crate::transforms::pack::window_index::WindowIndex;
 use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
-use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::rows_out::{RowsOut, packed};
 
 /// Which rows share a window in [`Dataset::pack`].
@@ -34,6 +33,10 @@ pub struct PackOptions {
     /// Whether to drop the last window of [`PackStrategy::Concat`] if it is not full.
     pub drop_remainder: bool,
 }
+
+/// Rows whose windows are indexed anew in each epoch. More are packed in order: looking up their
+/// lengths would delay the first window by more than a second.
+const MOST_ROWS: u64 = 1 << 24;
 
 /// What the stage and its iterators share.
 pub(crate) struct Packing {
@@ -94,17 +97,20 @@ impl Packing {
         })
     }
 
-    /// The index of windows, if their rows are in the same order in every epoch.
-    pub(crate) fn index(&self) -> Result<Option<WindowIndex>> {
-        let fixed = self.measured
+    /// The number of rows, if windows have an index: rows are the same in every epoch, and not so
+    /// many that an index for each epoch takes long.
+    pub(crate) fn indexed_rows(&self) -> Option<u64> {
+        let hints = &self.input.hints;
+        let usable = self.measured
             && self.options.strategy == PackStrategy::Concat
-            && !self.input.hints.depends_on_epoch;
-        let Some(rows) = self.input.cardinality().finite().filter(|_| fixed) else {
-            return Ok(None);
-        };
-        let cx = Context::new(Epoch(0), CancelToken::default());
-        WindowIndex::new(&self.input, rows, self.window, &cx)
-            .map(Some)
+            && !hints.elements_differ;
+        let most = if hints.depends_on_epoch { MOST_ROWS } else { u64::MAX };
+        self.input.cardinality().finite().filter(|rows| usable && *rows <= most)
+    }
+
+    /// The index of the windows of an epoch.
+    pub(crate) fn index(&self, rows: u64, cx: &Context) -> Result<WindowIndex> {
+        WindowIndex::new(&self.input, rows, self.window, cx)
             .map_err(|error| self.input.explain(error))
     }
 

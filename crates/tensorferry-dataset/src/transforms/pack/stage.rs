@@ -3,21 +3,32 @@
 use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::gather::get_by_gather;
+use crate::shuffle::orders::Orders;
 use crate::spec::Cardinality;
-use crate::stage::{Columns, Context, Dataset, Element, ElementIter, Elements, Stage, not_indexed};
+use crate::stage::{
+    Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Stage, not_indexed,
+};
 use crate::transforms::pack::fragments::Fragment;
 use crate::transforms::pack::pack_iter::{BestFitIter, ConcatIter};
 use crate::transforms::pack::packing::{PackOptions, PackStrategy, Packing};
 use crate::transforms::pack::row_feed::parts;
 use crate::transforms::pack::window_index::{Lengths, WindowIndex};
 use std::sync::Arc;
+use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Pack {
     packing: Arc<Packing>,
-    /// Where windows begin, if element `i` follows from `i` alone.
-    index: Option<WindowIndex>,
+    /// Where windows begin in each epoch, if element `i` follows from `i` alone.
+    index: Option<Index>,
+}
+
+struct Index {
+    rows: u64,
+    /// Number of tokens in every epoch.
+    tokens: u64,
+    epochs: Orders<u64, Arc<WindowIndex>>,
 }
 
 impl Dataset {
@@ -26,9 +37,9 @@ impl Dataset {
     /// shape: the segment of each token, which numbers the rows of the window from 1 on and is 0
     /// where the window is empty, and its position in the segment.
     ///
-    /// With [`PackStrategy::Concat`], if the lengths of rows are known and their order does not
-    /// depend on the epoch, the result is indexed: windows can be shuffled. Otherwise windows
-    /// follow from the rows in order.
+    /// With [`PackStrategy::Concat`], if the lengths of rows are known and every epoch has the same
+    /// rows, in any order, the result is indexed: windows can be shuffled. If the order differs by
+    /// epoch, this holds for up to 2^24 rows. Otherwise windows follow from the rows in order.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -52,8 +63,25 @@ impl Dataset {
     /// if `eos` has another dtype. Components of different lengths are an error at their row.
     pub fn pack(&self, length: usize, options: PackOptions) -> Result<Self> {
         let packing = Packing::new(self, length, options)?;
-        let index = packing.index()?;
+        let index = Index::new(&packing)?;
         Ok(Self::of(Pack { packing: Arc::new(packing), index }))
+    }
+}
+
+impl Index {
+    fn new(packing: &Packing) -> Result<Option<Self>> {
+        let Some(rows) = packing.indexed_rows() else { return Ok(None) };
+        let cx = Context::new(Epoch(0), CancelToken::default());
+        let first = packing.index(rows, &cx)?;
+        let (tokens, epochs) = (first.tokens(), Orders::default());
+        epochs.of(0, || Arc::new(first));
+        Ok(Some(Self { rows, tokens, epochs }))
+    }
+
+    /// The index of the epoch.
+    fn of(&self, packing: &Packing, cx: &Context) -> Result<Arc<WindowIndex>> {
+        let epoch = if packing.input.depends_on_epoch() { cx.epoch.0 } else { 0 };
+        self.epochs.try_of(epoch, || packing.index(self.rows, cx).map(Arc::new))
     }
 }
 
@@ -103,9 +131,9 @@ impl Stage for Pack {
         let length = self.packing.window.length as u64;
         match (&self.index, self.packing.input.cardinality()) {
             (Some(index), _) if self.packing.options.drop_remainder => {
-                Cardinality::Finite(index.tokens() / length)
+                Cardinality::Finite(index.tokens / length)
             }
-            (Some(index), _) => Cardinality::Finite(index.tokens().div_ceil(length)),
+            (Some(index), _) => Cardinality::Finite(index.tokens.div_ceil(length)),
             (None, Cardinality::Infinite) => Cardinality::Infinite,
             _ => Cardinality::Unknown,
         }
@@ -143,7 +171,7 @@ impl Stage for Pack {
     ) -> Result<()> {
         let Some(index) = &self.index else { return Err(not_indexed("pack")) };
         let input = &self.packing.input;
-        let fragments = self.fragments(index, requests, cx)?;
+        let fragments = self.fragments(&*index.of(&self.packing, cx)?, requests, cx)?;
         let firsts = requests.iter().map(|request| request.slot * self.packing.window.length);
         let windows: Vec<(usize, &[Fragment])> =
             firsts.zip(fragments.iter().map(Vec::as_slice)).collect();
@@ -166,6 +194,7 @@ impl Stage for Pack {
 mod tests {
     use super::*;
     use crate::all_ways::streamed;
+    use crate::execute::options::Options;
     use crate::testing::{
         assert_rebuilds, assert_rejects_damage, assert_resumes, range, rest, stream,
     };
@@ -249,10 +278,11 @@ mod tests {
                 let indexed = rows(&LENS);
                 let shuffled = indexed.shuffle(ShuffleOptions::seeded(5)).unwrap();
                 let repeated = indexed.repeat(Some(3)).skip(Some(2));
-                for rows in [indexed, shuffled, repeated] {
+                let rounds = shuffled.concatenate(&indexed).unwrap().repeat(Some(2));
+                for rows in [indexed, shuffled, repeated, rounds] {
                     let expected = plainly(&tokens(&rows), length, eos);
                     let (packed, streamed) = (pack(&rows), pack(&streamed(&rows)));
-                    assert_eq!(packed.is_indexed(), !rows.depends_on_epoch(), "{rows}");
+                    assert!(packed.is_indexed() && !streamed.is_indexed(), "{rows}");
                     assert_eq!(windows(&packed), expected, "{packed}");
                     assert_eq!(windows(&streamed), expected, "{streamed}");
                     if let Some(count) = packed.cardinality().finite() {
@@ -265,6 +295,48 @@ mod tests {
         let many = rows(&vec![3; 1000]);
         let packed = many.pack(7, PackOptions::default()).unwrap();
         assert_eq!(windows(&packed), plainly(&tokens(&many), 7, false));
+    }
+
+    #[test]
+    fn each_epoch_packs_its_own_order() {
+        let shuffled = rows(&LENS).shuffle(ShuffleOptions::seeded(5)).unwrap();
+        let packed = shuffled.pack(5, options(PackStrategy::Concat, true)).unwrap();
+        let part = shuffled.take(Some(9)).pack(5, options(PackStrategy::Concat, true)).unwrap();
+        assert!(packed.is_indexed() && !part.is_indexed());
+        for epoch in [Epoch(0), Epoch(3), Epoch(1), Epoch(0)] {
+            let iter = |dataset: &Dataset| dataset.iter_with(epoch, &Options::default());
+            let rows: Vec<Vec<i64>> = iter(&shuffled)
+                .map(|row| {
+                    row.unwrap()[0]
+                        .tensor()
+                        .unwrap()
+                        .view::<u16>()
+                        .unwrap()
+                        .iter()
+                        .map(i64::from)
+                        .collect()
+                })
+                .collect();
+            for (packed, rows) in [(&packed, &rows[..]), (&part, &rows[..9])] {
+                let expected = plainly(rows, 5, true);
+                let found: Vec<Vec<i64>> = iter(packed)
+                    .map(|window| {
+                        window.unwrap()[0]
+                            .tensor()
+                            .unwrap()
+                            .view::<u16>()
+                            .unwrap()
+                            .iter()
+                            .map(i64::from)
+                            .collect()
+                    })
+                    .collect();
+                assert_eq!(
+                    found,
+                    expected.into_iter().map(|window| window[0].clone()).collect::<Vec<_>>()
+                );
+            }
+        }
     }
 
     #[test]

@@ -228,6 +228,10 @@ impl<M: RowMap> Stage for RowMapStage<M> {
         self.inner.map.describe()
     }
 
+    fn permutes(&self) -> bool {
+        !self.inner.map.depends_on_epoch()
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
         self.inner.map.rebuild(&inputs[0], change)
     }

@@ -92,7 +92,7 @@ impl Stage for Cache {
     }
 
     fn hints(&self, inputs: Hints) -> Hints {
-        Hints { depends_on_epoch: false, ..inputs }
+        Hints { depends_on_epoch: false, elements_differ: false, ..inputs }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {

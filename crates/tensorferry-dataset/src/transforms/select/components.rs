@@ -64,6 +64,10 @@ impl Stage for Components {
         format!("components({:?})", self.which)
     }
 
+    fn permutes(&self) -> bool {
+        true
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         inputs[0].components(&self.which)
     }

@@ -44,6 +44,10 @@ impl Stage for Prefetch {
         String::new()
     }
 
+    fn permutes(&self) -> bool {
+        true
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Ok(Dataset::of(Self { input: inputs[0].clone(), hint: self.hint }))
     }

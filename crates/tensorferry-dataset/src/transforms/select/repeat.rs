@@ -98,6 +98,10 @@ impl Stage for Repeat {
         self.count.map_or_else(|| "repeat()".into(), |count| format!("repeat({count})"))
     }
 
+    fn permutes(&self) -> bool {
+        true
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Ok(inputs[0].repeat(self.count))
     }
