@@ -97,8 +97,8 @@ impl Packing {
         })
     }
 
-    /// The number of rows, if windows have an index: rows are the same in every epoch, and not so
-    /// many that an index for each epoch takes long.
+    /// The number of rows, if windows have an index: every epoch has the same rows, and an index of
+    /// each epoch takes little time.
     pub(crate) fn indexed_rows(&self) -> Option<u64> {
         let hints = &self.input.hints;
         let usable = self.measured
