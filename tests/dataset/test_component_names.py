@@ -151,7 +151,7 @@ def test_scalars_and_texts_are_named_by_key(structure: str) -> None:
     assert "is a scalar, which has no rows" in refused(
         slices(structure, np.zeros((2, 2)), [1, 2]).unbatch, structure
     )
-    for bad in (["a", "b"], np.array([{}, {}], object), np.ma.masked_array([1, 2], [True, False])):
+    for bad in (["a", 2], np.array([{}, {}], object), np.ma.masked_array([1, 2], [True, False])):
         nested = STRUCTURES[structure][0](np.zeros(2), bad)
         for stage in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
             words = refused(functools.partial(stage, nested), structure)

@@ -96,7 +96,7 @@ def test_memory_mapped_arrays_are_sources(tmp_path, mode) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [np.array(["a"]), np.array([b"a"]), np.array([object()]), ["a"], np.array(["2020"], "M8[Y]")],
+    [np.array([object()]), np.array(["2020"], "M8[Y]"), [["a"]]],
 )
 def test_values_without_numbers_are_refused_with_the_way_out(value) -> None:
     for make in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):

@@ -262,9 +262,9 @@ def test_columns_without_numbers_are_refused_by_name(tf, name):
     value = (TEXTS | OTHERS)[name]()
     calls = [
         tfy.tensor,
-        tfy.Dataset.from_tensor_slices,
         tfy.value_range,
         lambda value: tfy.convert_to_tensor(value, "int32"),
+        *([] if name in TEXTS else [tfy.Dataset.from_tensor_slices]),
     ]
     for call in calls:
         with pytest.raises(tfy.errors.InvalidArgumentError) as caught:

@@ -14,7 +14,7 @@ from tensorferry import _arguments, _internal, errors
 from tensorferry._files import paths
 from tensorferry._internal import Array
 from tensorferry._nest import specs
-from tensorferry._nest.structures import LeafMapping
+from tensorferry._nest.structures import LEAF, LeafMapping
 from tensorferry._typing import DTypeLike, FileFormat, Mode, Path, ShapeLike, TensorSpecLike
 
 _log = logging.getLogger("tensorferry")
@@ -231,9 +231,16 @@ def _features(features: Features | None) -> list[tuple[str, Any]]:
     if odd is not None:
         raise errors.make("wrong_type", f"open: features=: names are strings, not {odd!r:.80}")
     return [
-        (name, None if spec is None else specs.parse(spec, f"open: feature {name!r}")[1][0])
+        (name, None if spec is None else _feature(spec, f"open: feature {name!r}"))
         for name, spec in given
     ]
+
+
+def _feature(spec: Any, what: str) -> specs.Part:
+    structure, parts = specs.parse(spec, what)
+    if structure is not LEAF:
+        raise errors.make("wrong_type", f"{what}: {spec!r:.80} is not a tensor of numbers")
+    return parts[0]
 
 
 def open_raw(

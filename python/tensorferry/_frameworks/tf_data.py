@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from tensorferry import _internal, errors
 from tensorferry._arguments import INFINITE, UNKNOWN
-from tensorferry._frameworks import installed, ops
+from tensorferry._frameworks import installed, ops, strings
 from tensorferry._nest import specs, structures
 from tensorferry._nest.structures import Nested, Structure
 
@@ -59,7 +59,7 @@ class _Source:
         parts = ops.apply(op, inputs, {"T": types}, len(types))
         for part, spec in zip(parts, self.leaves, strict=True):
             part.set_shape(spec.shape)
-        return structures.pack(self.structure, iter(parts))
+        return structures.pack(self.structure, iter(parts), strings.joined)
 
     def word(self, op: str, inputs: dict[str, Any], shape: list[int | None]) -> tf.Tensor:
         """The output of an op that has one."""

@@ -8,6 +8,7 @@ from typing import Any, SupportsIndex, TypeAlias
 import numpy as np
 
 from tensorferry import _arguments, _internal, errors
+from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.structures import (
     LEAF,
     Nested,
@@ -16,8 +17,9 @@ from tensorferry._nest.structures import (
     map_structure,
     parts,
     rebuilt,
-    with_ragged,
+    replaced,
 )
+from tensorferry._nest.text import STRING, TEXT, Texts, length
 from tensorferry._typing import DTypeLike, Nest, Signature
 
 #: One component as ``_internal`` knows it: ``(dtype name, dimensions)``, or a list of components
@@ -31,7 +33,8 @@ class TensorSpec:
 
     Args:
         shape: a sequence of ints and Nones, or None.
-        dtype: a ``numpy.dtype``, ``tf.DType``, type or name.
+        dtype: a ``numpy.dtype``, ``tf.DType``, type or name. "string" for strings, which are
+            ``bytes``.
 
     >>> import tensorferry
     >>> tensorferry.TensorSpec((None, 3), "int32")
@@ -51,11 +54,13 @@ class TensorSpec:
     ) -> None:
         dims = _dimensions(shape)
         object.__setattr__(self, "shape", dims)
-        object.__setattr__(self, "_name", _internal.dtype_name(dtype))
+        object.__setattr__(self, "_name", _dtype_name(dtype))
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The ``numpy.dtype``; bfloat16 needs the package ml_dtypes."""
+        """The ``numpy.dtype``; of strings that of objects. bfloat16 needs the package ml_dtypes."""
+        if self._name == STRING:
+            return np.dtype(object)
         return _internal.numpy_dtype(self._name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -74,6 +79,19 @@ class TensorSpec:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TensorSpec, (self.shape, self._name)
+
+
+def is_string(dtype: Any) -> bool:
+    """Whether a dtype is that of strings."""
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "SUT"
+    if isinstance(dtype, type):
+        return issubclass(dtype, str | bytes)
+    return STRING in (dtype if isinstance(dtype, str) else "", getattr(dtype, "name", ""))
+
+
+def _dtype_name(dtype: Any) -> str:
+    return STRING if is_string(dtype) else _internal.dtype_name(dtype)
 
 
 def _dimensions(shape: Any) -> tuple[int | None, ...] | None:
@@ -133,11 +151,44 @@ class DatasetSpec:
 def element_spec(structure: Structure, spec: list[Part], tensorflow: bool) -> Any:
     """The structure with the specification of each component in its leaf."""
     make = _tensorflow_leaf if tensorflow else _own_leaf
-    flat = iter(spec)
+    structure, shown = with_strings(structure, spec)
+    flat = iter(shown)
     made = map_structure(
         lambda leaf: make(leaf, next(flat)), structure, nothing=_nothing() if tensorflow else None
     )
-    return with_ragged(made, _ragged_spec) if tensorflow else made
+    return replaced(made, Ragged, _ragged_spec) if tensorflow else made
+
+
+def with_strings(structure: Structure, spec: list[Part]) -> tuple[Structure, list[Part]]:
+    """Structure and components as users see them, with strings as tensors of the dtype "string"."""
+    flat, shown = iter(spec), list[Part]()
+
+    def walk(place: Structure) -> Structure:
+        if place is None:
+            return None
+        if is_container(place) and not isinstance(place, Texts):
+            return rebuilt(place, [walk(part) for part in parts(place)])
+        part = next(flat)
+        if isinstance(place, Texts):
+            part = (STRING, (length(next(flat)[1]),))
+        shown.append((STRING, ()) if place is TEXT else part)
+        return LEAF if place is TEXT or isinstance(place, Texts) else place
+
+    return walk(structure), shown
+
+
+def strings(shape: tuple[int | None, ...] | None, what: str) -> tuple[Structure, list[Part]]:
+    """The place and the components of strings of this shape."""
+    if shape == ():
+        return TEXT, [("uint8", (None,))]
+    if shape is None or len(shape) > 1:
+        raise errors.make(
+            "argument",
+            f"{what}: strings have to be of shape () or (None,), not {shape}: datasets carry one "
+            "string, or strings in one dimension",
+        )
+    splits = None if shape[0] is None else shape[0] + 1
+    return Texts(LEAF, LEAF), [("uint8", (None,)), ("int64", (splits,))]
 
 
 def _ragged_spec(values: Any, row_splits: Any) -> Any:
@@ -204,8 +255,8 @@ def parse(signature: Signature, what: str) -> tuple[Structure, list[Part]]:
     flat: list[Part] = []
 
     def leaf(spec: Any) -> Any:
-        made, part = _parse_leaf(spec, what)
-        flat.append(part)
+        made, found = _parse_leaf(spec, what)
+        flat.extend(found)
         return made
 
     return _map_spec(leaf, signature), flat
@@ -223,16 +274,20 @@ def _map_spec(leaf: Callable[[Any], Any], spec: Any) -> Any:
     )
 
 
-def _parse_leaf(spec: Any, what: str) -> tuple[Any, Part]:
+def _parse_leaf(spec: Any, what: str) -> tuple[Any, list[Part]]:
     if isinstance(spec, TensorSpec):
-        return LEAF, (spec._name, spec.shape)
+        if spec._name == STRING:
+            return strings(spec.shape, what)
+        return LEAF, [(spec._name, spec.shape)]
     inner = getattr(spec, "element_spec", None)
     if inner is not None:
         structure, components = parse(inner, what)
-        return Nested(structure), components
+        return Nested(structure), [components]
     if not hasattr(spec, "shape") or not hasattr(spec, "dtype"):
         raise errors.make("wrong_type", f"{what}: {spec!r} is not a TensorSpec(shape, dtype)")
-    return LEAF, (_internal.dtype_name(spec.dtype), shape_of(spec.shape))
+    if is_string(spec.dtype):
+        return strings(shape_of(spec.shape), what)
+    return LEAF, [(_internal.dtype_name(spec.dtype), shape_of(spec.shape))]
 
 
 def shape_of(shape: Any, stage: str = "TensorSpec") -> tuple[int | None, ...] | None:
@@ -274,10 +329,14 @@ def from_types(types: Nest[DTypeLike], shapes: Any) -> tuple[Structure, list[Par
         if isinstance(types, list):
             types = tuple(types)
         if not is_container(types):
-            flat.append(
-                (_internal.dtype_name(types), shape_of(shapes, "from_generator: output_shapes"))
+            shape = shape_of(shapes, "from_generator: output_shapes")
+            place, found = (
+                strings(shape, "from_generator: output_shapes")
+                if is_string(types)
+                else (LEAF, [(_internal.dtype_name(types), shape)])
             )
-            return LEAF
+            flat.extend(found)
+            return place
         inner = parts(types)
         if shapes is None:
             given = [None] * len(inner)

@@ -9,13 +9,17 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+
 from tensorferry import errors
+from tensorferry._convert import text
 from tensorferry._nest.ragged import Ragged, framework
+from tensorferry._nest.text import TEXT, Texts, maker
 
 _K = TypeVar("_K")
 _V_co = TypeVar("_V_co", covariant=True)
 
-#: A structure: a leaf (:data:`LEAF` or :class:`Nested`), None, or a container of structures.
+#: A structure: a leaf (:data:`LEAF`, ``TEXT`` or :class:`Nested`), None, or a container of them.
 Structure: TypeAlias = Any
 
 
@@ -146,6 +150,9 @@ def names(structure: Structure) -> list[str]:
 def _paths(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     if value is None:
         return
+    if path and isinstance(value, Texts):
+        yield from (path, path)
+        return
     if not is_container(value):
         yield path
         return
@@ -227,18 +234,50 @@ def _no_container(value: Any, way: str) -> errors.Error:
     return errors.make("wrong_type", f"a {name} cannot hold the parts of an element: {way}.")
 
 
-def pack(structure: Structure, flat: Iterator[Any]) -> Any:
-    """The structure with the next value of ``flat`` in the place of each leaf."""
-    return with_ragged(map_structure(lambda leaf: next(flat), structure), framework)
+def pack(
+    structure: Structure, flat: Iterator[Any], string: Callable[..., Any] | None = None
+) -> Any:
+    """The structure with the next value of ``flat`` in the place of each leaf, ``string(bytes)`` in
+    the place of a string, and ``string(values, row_splits)`` in that of several.
+    """
+    if string is None:
+        filled = map_structure(lambda leaf: next(flat), structure)
+    else:
+        filled = map_structure(
+            lambda leaf: string(next(flat)) if leaf is TEXT else next(flat), structure
+        )
+        filled = replaced(filled, Texts, string)
+    return replaced(filled, Ragged, framework)
 
 
-def with_ragged(value: Any, make: Callable[[Any, Any], Any]) -> Any:
-    """The value with ``make(values, row_splits)`` in the place of each :class:`Ragged` in it."""
-    if isinstance(value, Ragged):
-        return make(*value)
+def replaced(value: Any, kind: type, make: Callable[..., Any]) -> Any:
+    """The value with ``make(*part)`` in the place of each part of the class ``kind``."""
+    if isinstance(value, kind):
+        return make(*value)  # type: ignore[misc]
     if value is None or not is_container(value):
         return value
-    return rebuilt(value, [with_ragged(part, make) for part in parts(value)])
+    return rebuilt(value, [replaced(part, kind, make) for part in parts(value)])
+
+
+def holds_several(structure: Structure) -> bool:
+    """Whether a part of an element holds several strings."""
+    if isinstance(structure, Texts):
+        return True
+    return is_container(structure) and any(map(holds_several, parts(structure)))
+
+
+def texts(structure: Structure) -> list[int]:
+    """The numbers of the components that hold one string each."""
+    return [at for at, leaf in enumerate(flatten(structure)) if leaf is TEXT]
+
+
+def has_text(structure: Structure) -> bool:
+    """Whether elements of this structure hold strings."""
+    if structure is TEXT or isinstance(structure, Texts):
+        return True
+    if isinstance(structure, Nested):
+        return has_text(structure.structure)
+    return is_container(structure) and any(map(has_text, parts(structure)))
 
 
 def _kind(value: Any) -> Any:
@@ -251,7 +290,7 @@ def equal(a: Structure, b: Structure) -> bool:
         return a is b
     if not is_container(a) or not is_container(b):
         return is_container(a) == is_container(b) and (
-            a == b if isinstance(a, Nested) or isinstance(b, Nested) else True
+            a == b if isinstance(a, Nested) or isinstance(b, Nested) else (a is TEXT) == (b is TEXT)
         )
     if _kind(a) is not _kind(b) or (isinstance(a, Mapping) and _keys(a) != _keys(b)):
         return False
@@ -271,6 +310,12 @@ def flatten_as(structure: Structure, value: Any, what: str, stacks: bool = False
 
 
 def _collect(structure: Structure, value: Any, what: str, flat: list[Any], stacks: bool) -> None:
+    if structure is TEXT:
+        flat.append(np.frombuffer(text.row(value, what), np.uint8))
+        return
+    if isinstance(structure, Texts):
+        flat.extend(text.rows(value, what))
+        return
     if structure is None:
         if value is not None:
             raise TypeError(f"{what} holds a {type(value).__name__} where None is due")
@@ -309,6 +354,8 @@ def describe(structure: Structure) -> str:
         return "None"
     if isinstance(structure, Nested):
         return f"Dataset({describe(structure.structure)})"
+    if isinstance(structure, Texts):
+        return "*"
     if isinstance(structure, Mapping):
         return (
             "{" + ", ".join(f"{key!r}: {describe(part)}" for key, part in structure.items()) + "}"
@@ -326,20 +373,24 @@ def describe(structure: Structure) -> str:
     return "*"
 
 
-def skeleton(structure: Structure) -> Any:
-    """The structure as ``_internal.Packer`` takes it: a number for each leaf, and ``[make, parts]``
-    for a container that is neither tuple nor dict.
+def skeleton(structure: Structure, format: str) -> Any:
+    """The structure as ``_internal.Packer`` takes it: a number for each leaf, ``[make, parts]`` for
+    a container that is neither tuple nor dict, and ``[make, values, row_splits]`` for strings.
     """
     numbers = iter(range(len(flatten(structure))))
-    return _skeleton(structure, numbers)
+    return _skeleton(structure, numbers, format)
 
 
-def _skeleton(structure: Structure, numbers: Iterator[int]) -> Any:
+def _skeleton(structure: Structure, numbers: Iterator[int], format: str) -> Any:
     if structure is None:
         return None
+    if structure is TEXT:
+        return [maker(format), next(numbers), None]
+    if isinstance(structure, Texts):
+        return [maker(format), next(numbers), next(numbers)]
     if not is_container(structure):
         return next(numbers)
-    inner = [_skeleton(part, numbers) for part in parts(structure)]
+    inner = [_skeleton(part, numbers, format) for part in parts(structure)]
     if type(structure) in (tuple, dict):
         return rebuilt(structure, inner)
     if isinstance(structure, Ragged):

@@ -323,7 +323,9 @@ class Base(metaclass=_Kind):
         >>> list(tfy.Dataset.from_tensor_slices([[1, 2], [3, 4]]).as_numpy_iterator())
         [array([1, 2], dtype=int32), array([3, 4], dtype=int32)]
         """
-        packer = _internal.Packer(structures.skeleton(self._structure), "numpy", _no_datasets)
+        packer = _internal.Packer(
+            structures.skeleton(self._structure, "numpy"), "numpy", _no_datasets
+        )
         if any(isinstance(leaf, Nested) for leaf in structures.flatten(self._structure)):
             _no_datasets(0, self._plan)
         return self._iterate(packer)
@@ -413,4 +415,4 @@ def packer(
     def nest(at: int, plan: _internal.Plan) -> Base:
         return cls._of(plan, leaves[at].structure, format, options)
 
-    return _internal.Packer(structures.skeleton(structure), format, nest)
+    return _internal.Packer(structures.skeleton(structure, format), format, nest)

@@ -18,6 +18,7 @@ mod rows;
 mod sources;
 pub(crate) mod spec;
 mod stored;
+mod text;
 mod value;
 
 use pyo3::prelude::*;

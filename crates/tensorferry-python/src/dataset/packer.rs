@@ -2,6 +2,7 @@
 
 use super::format::{Format, Opened};
 use super::plan::Plan;
+use super::text;
 use super::value;
 use crate::runtime::attach;
 use crate::runtime::unwinding::guard;
@@ -21,6 +22,8 @@ enum Template {
     Dict(Vec<(Py<PyAny>, Template)>),
     /// The result of a Python function of the list of parts: namedtuples and other classes.
     Made(Py<PyAny>, Vec<Template>),
+    /// The result of a Python function of the strings in a component: see [`text`].
+    Text(Py<PyAny>, usize),
 }
 
 /// Nests the components of elements, in a format.
@@ -28,6 +31,8 @@ enum Template {
 pub(crate) struct Packer {
     template: Template,
     len: usize,
+    /// The components that hold strings: their bytes, and their row splits if they are several.
+    texts: Vec<(usize, Option<usize>)>,
     format: Format,
     /// Makes the user's dataset of a nested plan; called with the component's number and the plan.
     nest: Py<PyAny>,
@@ -36,13 +41,15 @@ pub(crate) struct Packer {
 #[pymethods]
 impl Packer {
     /// `skeleton` is the structure, with a component's number in each leaf, None for a part without
-    /// components, and the list `[function, parts]` for an object made by `function(parts)`.
+    /// components, and the list `[function, parts]` for an object made by `function(parts)`. The
+    /// list `[function, component, None]` is for a string, of which `function` takes the bytes;
+    /// `[function, component, row_splits]` for several, of which it takes a list.
     #[new]
     fn new(skeleton: &Bound<'_, PyAny>, format: &str, nest: Py<PyAny>) -> PyResult<Self> {
         guard();
-        let mut len = 0;
-        let template = compile(skeleton, &mut len)?;
-        Ok(Self { template, len, format: Format::parse(skeleton.py(), format)?, nest })
+        let (mut len, mut texts) = (0, Vec::new());
+        let template = compile(skeleton, &mut len, &mut texts)?;
+        Ok(Self { template, len, texts, format: Format::parse(skeleton.py(), format)?, nest })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -72,6 +79,7 @@ impl Template {
                 visit.call(key)?;
                 part.traverse(visit)
             }),
+            Self::Text(make, _) => visit.call(make),
             Self::Made(make, parts) => {
                 visit.call(make)?;
                 parts.iter().try_for_each(|part| part.traverse(visit))
@@ -80,7 +88,11 @@ impl Template {
     }
 }
 
-fn compile(skeleton: &Bound<'_, PyAny>, len: &mut usize) -> PyResult<Template> {
+fn compile(
+    skeleton: &Bound<'_, PyAny>,
+    len: &mut usize,
+    texts: &mut Vec<(usize, Option<usize>)>,
+) -> PyResult<Template> {
     if skeleton.is_none() {
         return Ok(Template::Nothing);
     }
@@ -91,16 +103,23 @@ fn compile(skeleton: &Bound<'_, PyAny>, len: &mut usize) -> PyResult<Template> {
     }
     if let Ok(parts) = skeleton.cast::<PyTuple>() {
         return Ok(Template::Tuple(
-            parts.iter().map(|part| compile(&part, len)).collect::<PyResult<_>>()?,
+            parts.iter().map(|part| compile(&part, len, texts)).collect::<PyResult<_>>()?,
         ));
     }
     if let Ok(dict) = skeleton.cast::<PyDict>() {
-        let parts = dict.iter().map(|(key, part)| Ok((key.unbind(), compile(&part, len)?)));
+        let parts = dict.iter().map(|(key, part)| Ok((key.unbind(), compile(&part, len, texts)?)));
         return Ok(Template::Dict(parts.collect::<PyResult<_>>()?));
     }
-    let (make, parts): (Py<PyAny>, Vec<Bound<'_, PyAny>>) =
-        skeleton.cast::<PyList>()?.to_tuple().extract()?;
-    Ok(Template::Made(make, parts.iter().map(|part| compile(part, len)).collect::<PyResult<_>>()?))
+    let made = skeleton.cast::<PyList>()?.to_tuple();
+    if made.len() == 3 {
+        let (make, values, splits): (_, usize, Option<usize>) = made.extract()?;
+        *len = (*len).max(splits.unwrap_or(values) + 1);
+        texts.push((values, splits));
+        return Ok(Template::Text(make, values));
+    }
+    let (make, parts): (Py<PyAny>, Vec<Bound<'_, PyAny>>) = made.extract()?;
+    let parts = parts.iter().map(|part| compile(part, len, texts)).collect::<PyResult<_>>()?;
+    Ok(Template::Made(make, parts))
 }
 
 impl Packer {
@@ -126,6 +145,9 @@ impl Packer {
         element: Element,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.check(&element)?;
+        if !self.texts.is_empty() {
+            return self.pack_texts(py, opened, element);
+        }
         let mut values =
             element.into_iter().enumerate().map(|(at, value)| self.hand_out(py, opened, at, value));
         if matches!(self.template, Template::Leaf(_))
@@ -134,6 +156,26 @@ impl Packer {
             return value;
         }
         fill(py, &self.template, &values.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// As [`Packer::pack_as`], of an element with strings.
+    fn pack_texts<'py>(
+        &self,
+        py: Python<'py>,
+        opened: &Opened<'py>,
+        element: Element,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut values = Vec::with_capacity(element.len());
+        for (at, value) in element.iter().enumerate() {
+            let of =
+                |(bytes, splits): &&(usize, Option<usize>)| *bytes == at || *splits == Some(at);
+            values.push(match self.texts.iter().find(of) {
+                Some((bytes, splits)) if *bytes == at => text::strings(py, &element, at, *splits)?,
+                Some(_) => py.None().into_bound(py),
+                None => self.hand_out(py, opened, at, value.clone())?,
+            });
+        }
+        fill(py, &self.template, &values)
     }
 
     /// The element as arguments of a function: a tuple becomes several arguments, as in tf.data.
@@ -174,6 +216,10 @@ impl Packer {
     }
 }
 
+fn part<'py>(values: &[Bound<'py, PyAny>], at: usize) -> PyResult<Bound<'py, PyAny>> {
+    values.get(at).cloned().ok_or_else(|| PyTypeError::new_err("a component is missing"))
+}
+
 /// The structure, filled with the components.
 fn fill<'py>(
     py: Python<'py>,
@@ -181,10 +227,8 @@ fn fill<'py>(
     values: &[Bound<'py, PyAny>],
 ) -> PyResult<Bound<'py, PyAny>> {
     Ok(match template {
-        Template::Leaf(at) => values
-            .get(*at)
-            .cloned()
-            .ok_or_else(|| PyTypeError::new_err("a component is missing"))?,
+        Template::Leaf(at) => part(values, *at)?,
+        Template::Text(make, at) => attach::call(make.bind(py), (part(values, *at)?,))?,
         Template::Nothing => py.None().into_bound(py),
         Template::Tuple(parts) => {
             let parts =

@@ -103,17 +103,24 @@ pub(crate) fn token_windows(
     Ok(made.or_raise(py)?.into())
 }
 
-/// Batches without padding: two components for each one of unknown length.
+/// Batches without padding: two components for each one of unknown length; with `components`, for
+/// each of those, and the others are stacked.
 #[pyfunction]
+#[pyo3(signature = (plan, batch_size, drop_remainder, components = None))]
 pub(crate) fn ragged_batch(
     py: Python<'_>,
     plan: &Bound<'_, Plan>,
     batch_size: usize,
     drop_remainder: bool,
+    components: Option<Vec<usize>>,
 ) -> PyResult<Plan> {
     guard();
-    let options = BatchOptions { drop_remainder };
-    Ok(plan.get().dataset().ragged_batch(batch_size, options).or_raise(py)?.into())
+    let (dataset, options) = (plan.get().dataset(), BatchOptions { drop_remainder });
+    let batches = match components {
+        None => dataset.ragged_batch(batch_size, options),
+        Some(components) => dataset.batch_ragged(batch_size, &components, options),
+    };
+    Ok(batches.or_raise(py)?.into())
 }
 
 /// Batches of elements of similar length, of which component `component` counts. `buckets` are

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._convert import reading
+from tensorferry._convert import reading, text
 from tensorferry._nest import specs, structures
 from tensorferry._nest.structures import LEAF, Nested, Structure
 from tensorferry._typing import ElementFormat
@@ -180,6 +180,10 @@ def signature(value: Any, stage: str) -> Result:
         if isinstance(value, Base):
             spec.append(specs.ranks(value._plan.spec))
             return Nested(value._structure)
+        if text.is_text(value):
+            place, found = specs.strings(text.shape(value), stage)
+            spec.extend(specs.ranks(found))
+            return place
         name, rank = _internal.describe(_value(value, stage, exact=False))
         spec.append((name, (None,) * rank))
         return LEAF
@@ -294,10 +298,13 @@ class State:
         #: The name of each part in errors.
         self.names = structures.names(self.structure)
         specs.check_some(described, stage)
+        if structures.has_text(self.structure):
+            raise errors.make("wrong_type", f"{stage}: a running state holds numbers, not strings")
         self.flat = [_value(leaf, stage, exact=False) for leaf in structures.flatten(initial)]
         # Dtypes never change; shapes may.
         self.spec = [(name, None) for name, _ in described]
-        self.packer = _internal.Packer(structures.skeleton(self.structure), format, _no_datasets)
+        skeleton = structures.skeleton(self.structure, format)
+        self.packer = _internal.Packer(skeleton, format, _no_datasets)
         #: How many components of a next state have to be of the first one's dtype, and are not
         #: converted.
         self.fixed = len(self.spec) if format == "tensorflow" else 0

@@ -93,7 +93,12 @@ def _result(
             return Nested(value._structure)
         if datasets:
             raise TypeError("not a dataset")
-        spec.append((_internal.dtype_name(value.dtype), specs.shape_of(value.shape)))
+        shape = specs.shape_of(value.shape)
+        if specs.is_string(value.dtype):
+            place, found = specs.strings(shape, "what the function returned")
+            spec.extend(found)
+            return place
+        spec.append((_internal.dtype_name(value.dtype), shape))
         return LEAF
 
     try:
@@ -128,13 +133,13 @@ def _called(
     An outermost list is a tuple, an inner list is stacked. With ``rewrite``, AutoGraph rewrites a
     function with Python's if and while, as in tf.data, which is slow.
     """
-    leaves = zip(structures.flatten(dataset._structure), dataset._plan.spec, strict=True)
+    structure, spec = specs.with_strings(dataset._structure, dataset._plan.spec)
+    leaves = zip(structures.flatten(structure), spec, strict=True)
     tensors = [*first, *(part for leaf, part in leaves if leaf is LEAF)]
 
     def call(function: Callable[..., Any], *values: Any) -> Any:
-        value = function(
-            *arguments(*values[: len(first)], _stand_ins(dataset, iter(values[len(first) :])))
-        )
+        element = _stand_ins(dataset, (structure, spec), iter(values[len(first) :]))
+        value = function(*arguments(*values[: len(first)], element))
         return tuple(value) if isinstance(value, list) else value
 
     token = _standing_in.set(True)
@@ -212,11 +217,11 @@ def _part(leaf: Any, stage: str) -> specs.Part:
     return _internal.from_tensors([reading.source(leaf, stage)], []).spec[0]
 
 
-def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:
+def _stand_ins(dataset: Base, shown: Result, tensors: Iterator[Any]) -> Any:
     """An element with the next of ``tensors`` in the place of each tensor, and a placeholder for
     each dataset.
     """
-    spec = iter(dataset._plan.spec)
+    spec = iter(shown[1])
 
     def leaf(leaf: Any) -> Any:
         part = next(spec)
@@ -226,7 +231,7 @@ def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:
             else dataset._with(_internal.placeholder(part), leaf.structure)
         )
 
-    return structures.map_structure(leaf, dataset._structure)
+    return structures.map_structure(leaf, shown[0])
 
 
 def _unpacked(element: Any) -> tuple[Any, ...]:

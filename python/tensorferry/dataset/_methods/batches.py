@@ -9,7 +9,7 @@ import numpy as np
 from tensorferry import _arguments, errors
 from tensorferry._typing import Indices, Nest, ShapeLike, TensorLike
 from tensorferry.dataset._base import Base, recorded
-from tensorferry.dataset._methods import padding
+from tensorferry.dataset._methods import padding, strings
 
 
 class Batches(Base):
@@ -56,6 +56,8 @@ class Batches(Base):
         [[3, 3, 3]]
         """
         size = _arguments.positive(batch_size, "padded_batch", "batch_size")
+        way = "Pad the other parts with pad_to, then batch; or use ragged_batch."
+        strings.refuse(self, "padded_batch", way)
         spec = self._plan.spec
         shapes = padding.shapes(self._structure, spec, padded_shapes, "padded_batch")
         values = padding.values(self._structure, spec, padding_values, "padded_batch")
@@ -84,6 +86,7 @@ class Batches(Base):
         >>> len(rows), [int(x) for x in rows.as_numpy_iterator()]
         (4, [1, 2, 3, 4])
         """
+        strings.refuse(self, "unbatch", "Leave out the batch before it.")
         return self._with(self._plan.unbatch())
 
     @recorded
@@ -110,6 +113,7 @@ class Batches(Base):
         >>> [batch.tolist() for batch in batches.as_numpy_iterator()]
         [[0, 1, 2], [3], [4, 5, 6], [7]]
         """
+        strings.refuse(self, "rebatch", "Leave out the batch before it.")
         if any(np.ndim(size) for size in _arguments.several(batch_size)):
             raise errors.make(
                 "argument",

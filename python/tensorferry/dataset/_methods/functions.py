@@ -10,6 +10,7 @@ from tensorferry._nest import structures
 from tensorferry._typing import Nest, Signature, TensorLike
 from tensorferry.dataset._base import Base, packer, recorded
 from tensorferry.dataset._functions import batches, calls, identity, parallel
+from tensorferry.dataset._methods import strings
 from tensorferry.dataset._methods.columns import part_of
 
 #: The name of a part of an element: a key, a field, or a number.
@@ -80,6 +81,7 @@ class Functions(Base):
         size = _arguments.at_least(batch_size, 1, "map", "batch_size")
         data = self
         if _arguments.flag(batched, "map", "batched"):
+            strings.refuse(self, "map", "Leave out batched=True.")
             data = self._with(self._plan.batch(size, False))
             result = batches.inferred(data, map_func, output_signature)
         else:
@@ -151,6 +153,9 @@ class Functions(Base):
         if input_columns is not None:
             structure, which = part_of(self._structure, input_columns, "filter")
             asked = packer(type(self), structure, self._format, self._options)
+        if batched:
+            read = None if which is None else [at in which for at in range(len(self._plan.spec))]
+            strings.refuse(self, "filter", "Leave out batched=True, or pass input_columns=.", read)
         known = identity.known_as(predicate)
         if which is not None and not batched:
             return self._with(

@@ -9,6 +9,10 @@ from tensorferry._convert import reading
 from tensorferry._nest import structures
 from tensorferry._typing import Casting, DTypeLike, Nest, TensorLike, Which
 from tensorferry.dataset._base import Base, recorded
+from tensorferry.dataset._methods import strings
+
+#: How to leave strings out of a stage that computes.
+_WAY = "Select other parts with which=."
 
 
 def _factor(value: Any, name: str) -> Any:
@@ -65,7 +69,13 @@ class Native(Base):
 
     def _which(self, which: Any, stage: str) -> list[bool] | None:
         if which is None:
+            strings.refuse(self, stage, _WAY)
             return None
+        chosen = self._chosen(which, stage)
+        strings.refuse(self, stage, _WAY, chosen)
+        return chosen
+
+    def _chosen(self, which: Any, stage: str) -> list[bool]:
         names = [which] if isinstance(which, str) else which
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return self._named(names, stage)
@@ -122,10 +132,10 @@ class Native(Base):
             if structures.is_container(dtype)
             else [dtype] * count
         )
-        chosen = self._which(which, "cast")
-        if chosen is not None:
-            pairs = zip(dtypes or [], chosen, strict=True)
+        if which is not None:
+            pairs = zip(dtypes or [], self._chosen(which, "cast"), strict=True)
             dtypes = [part if selected else None for part, selected in pairs]
+        strings.refuse(self, "cast", _WAY, [part is not None for part in dtypes or []])
         return self._with(_internal.cast(self._plan, dtypes or [], casting))
 
     @recorded
@@ -164,10 +174,11 @@ class Native(Base):
         array([[[3., 1.],
                 [3., 1.]]], dtype=float32)
         """
-        chosen = self._which(which, "scale")
         if not structures.is_container(mul) and not structures.is_container(add):
+            chosen = self._which(which, "scale")
             factors = _factor(mul, "mul"), _factor(add, "add")
             return self._with(_internal.scale(self._plan, *factors, chosen))
+        chosen = None if which is None else self._chosen(which, "scale")
         muls = self._factors(mul, "mul")
         adds = self._factors(add, "add")
         count = len(structures.flatten(self._structure))
@@ -185,6 +196,7 @@ class Native(Base):
                     _factor(0.0 if other is None else other, "add"),
                 )
             )
+        strings.refuse(self, "scale", _WAY, pairs)
         return self._with(_internal.scale_each(self._plan, pairs))
 
     def _factors(self, given: Any, name: str) -> list[Any] | None:

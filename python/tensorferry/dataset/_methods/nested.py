@@ -12,6 +12,7 @@ from tensorferry._typing import Indices, Nest, ShapeLike, Signature, TensorLike
 from tensorferry.dataset import _seeds
 from tensorferry.dataset._base import Base, packer, recorded
 from tensorferry.dataset._functions import calls, identity
+from tensorferry.dataset._methods import strings
 from tensorferry.dataset._methods.buckets import STAGE, Buckets, length_of, measured
 
 #: The default ``cycle_length`` of ``interleave``.
@@ -240,6 +241,7 @@ class DatasetFunctions(Base):
         [[1, 0], [2, 2]]
         [[4, 4, 4, 4], [3, 3, 3, 0]]
         """
+        strings.refuse(self, STAGE, "Use group_by_window with ragged_batch.")
         drop = _arguments.flag(drop_remainder, STAGE, "drop_remainder")
         to_boundary = _arguments.flag(pad_to_bucket_boundary, STAGE, "pad_to_bucket_boundary")
         unpadded = _arguments.flag(no_padding, STAGE, "no_padding")

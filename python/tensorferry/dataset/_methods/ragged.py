@@ -10,9 +10,10 @@ from tensorferry._files import megatron
 from tensorferry._nest import structures
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.structures import LEAF, Structure
+from tensorferry._nest.text import TEXT, Texts
 from tensorferry._typing import Nest, Path, RaggedLike, TensorLike
 from tensorferry.dataset._base import Base, recorded
-from tensorferry.dataset._methods import padding, ragged_structure
+from tensorferry.dataset._methods import padding, ragged_structure, strings
 
 
 class RaggedRows(Base):
@@ -120,9 +121,12 @@ class RaggedRows(Base):
         size = _arguments.positive(batch_size, "ragged_batch", "batch_size")
         drop = _arguments.flag(drop_remainder, "ragged_batch", "drop_remainder")
         spec = iter(self._plan.spec)
+        strings.refuse_several(self, "ragged_batch")
 
         def batched(leaf: Structure) -> Structure:
             part = next(spec)
+            if leaf is TEXT:
+                return Texts(LEAF, LEAF)
             unknown = not isinstance(part, list) and part[1] and part[1][0] is None
             return Ragged(LEAF, LEAF) if unknown else leaf
 

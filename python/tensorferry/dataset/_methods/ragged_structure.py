@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._convert import ragged, reading
+from tensorferry._convert import ragged, reading, text
 from tensorferry._files import opened
 from tensorferry._nest import structures
-from tensorferry._nest.structures import Structure
+from tensorferry._nest.structures import LEAF, Structure
+from tensorferry._nest.text import TEXT, Texts
 
 
 def has_ragged(value: Any) -> bool:
-    """Whether a part of a structure holds rows of different lengths."""
-    if ragged.is_ragged(value):
+    """Whether a part of a structure holds rows of different lengths: strings are rows of bytes."""
+    if ragged.is_ragged(value) or text.is_text(value):
         return True
     return structures.is_container(value) and any(map(has_ragged, structures.parts(value)))
 
@@ -30,7 +31,8 @@ def plan(values: Any, stage: str, lists: bool) -> tuple[_internal.Plan, Structur
     for at, leaf in enumerate(leaves):
         what = f"{stage}: component {names[at]}" if names else stage
         if isinstance(leaf, _Leaf):
-            plans.append(_internal.from_ragged(ragged.parts(leaf.value, what)))
+            made = text.parts if leaf.is_text else ragged.parts
+            plans.append(_internal.from_ragged(made(leaf.value, what)))
         elif lists and (not names or _is_list_of_rows(leaf)):
             plans.append(_internal.from_ragged(ragged.parts(leaf, what)))
         else:
@@ -47,20 +49,36 @@ def plan(values: Any, stage: str, lists: bool) -> tuple[_internal.Plan, Structur
                 f"{stage}: different numbers of rows: {lengths[0]} in component {names[0]} and "
                 f"{length} in component {name}",
             )
-    return (plans[0] if len(plans) == 1 else _internal.zip(plans)), structure
+    found = iter(leaves)
+    placed = structures.map_structure(lambda _: _place(next(found)), structure)
+    return _zipped(plans), placed
+
+
+def _place(leaf: Any) -> Structure:
+    return TEXT if isinstance(leaf, _Leaf) and leaf.is_text else LEAF
+
+
+def has_text(value: Any) -> bool:
+    """Whether a part of a structure is a string or holds strings."""
+    if structures.is_container(value):
+        return any(map(has_text, structures.parts(value)))
+    return text.is_text(value)
 
 
 class _Leaf:
-    """A ragged value, as one leaf of a structure."""
+    """A ragged value, or strings, as one leaf of a structure."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, is_text: bool = False) -> None:
         self.value = value
+        self.is_text = is_text
 
 
 def _wrapped(value: Any) -> Any:
     """The structure with a leaf in the place of each ragged value."""
     if ragged.is_ragged(value):
         return _Leaf(value)
+    if text.is_text(value):
+        return _Leaf(value, is_text=True)
     if value is None or not structures.is_container(value):
         return value
     return structures.rebuilt(value, [_wrapped(part) for part in structures.parts(value)])
@@ -72,3 +90,34 @@ def _is_list_of_rows(value: Any) -> bool:
         return False
     first = next(iter(value), None)
     return isinstance(first, list | tuple) or getattr(first, "ndim", 0) > 0
+
+
+def tensors(values: Any, stage: str) -> tuple[_internal.Plan, Structure]:
+    """The plan and the structure of one element: arrays and strings as they are."""
+    arrays = opened.opened(values, rows=False)
+    leaves, structure = structures.flatten(arrays), structures.structure_of(arrays)
+    names = structures.names(structure)
+    plans: list[_internal.Plan] = []
+    places: list[Structure] = []
+    for at, leaf in enumerate(leaves):
+        what = f"{stage}: component {names[at]}" if names else stage
+        if text.is_text(leaf) and text.shape(leaf) == ():
+            one = text.rows([text.row(leaf, what)], what)
+            plans.append(_internal.from_ragged([((one[0], True), "splits", [(one[1], True)])]))
+            places.append(TEXT)
+            continue
+        is_text = text.is_text(leaf)
+        sources = (
+            [(part, True) for part in text.rows(leaf, what)]
+            if is_text
+            else [reading.source(leaf, what)]
+        )
+        with _arguments.named(what):
+            plans.append(_internal.from_tensors(sources, []))
+        places.append(Texts(LEAF, LEAF) if is_text else LEAF)
+    found = iter(places)
+    return _zipped(plans), structures.map_structure(lambda leaf: next(found), structure)
+
+
+def _zipped(plans: list[_internal.Plan]) -> _internal.Plan:
+    return plans[0] if len(plans) == 1 else _internal.zip(plans)

@@ -1,6 +1,8 @@
 """The structure of elements in the ``dataset.json`` of a saved dataset.
 
-A tensor is ``"tensor"``; None is null; ``{"tuple": [...]}``, ``{"dict": [[key, part], ...]}``,
+A tensor is ``"tensor"``, and a string ``"string"``: one component, its bytes. Strings in one
+dimension are ``"strings"``: two components, all bytes and row splits. None is null;
+``{"tuple": [...]}``, ``{"dict": [[key, part], ...]}``,
 ``{"OrderedDict": ...}`` and ``{"namedtuple": name, "fields": [[field, part], ...]}`` hold others.
 """
 
@@ -16,8 +18,9 @@ from typing import Any
 from tensorferry import errors
 from tensorferry._nest import structures
 from tensorferry._nest.structures import LEAF, Structure
+from tensorferry._nest.text import TEXT, Texts
 
-_TENSOR = "tensor"
+_TENSOR, _STRING, _STRINGS = "tensor", "string", "strings"
 _DICTS: dict[str, Any] = {"dict": dict, "OrderedDict": collections.OrderedDict}
 
 
@@ -34,6 +37,10 @@ def dumps(structure: Structure) -> str:
 def _described(structure: Structure) -> Any:
     if structure is None:
         return None
+    if structure is TEXT:
+        return _STRING
+    if isinstance(structure, Texts):
+        return _STRINGS
     if not structures.is_container(structure):
         return _TENSOR
     kind = type(structure)
@@ -86,6 +93,10 @@ def _made(described: Any) -> Structure:
         return None
     if described == _TENSOR:
         return LEAF
+    if described == _STRING:
+        return TEXT
+    if described == _STRINGS:
+        return Texts(LEAF, LEAF)
     if isinstance(described, dict):
         if described.keys() == {"tuple"}:
             return tuple(_made(part) for part in described["tuple"])

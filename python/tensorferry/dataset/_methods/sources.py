@@ -36,15 +36,16 @@ class Sources(Base):
                 in files opened by :func:`tensorferry.open`. Rows of an h5py, zarr or netCDF4 array,
                 and of similar ones, are read a batch at a time. A table of pandas, polars or Arrow
                 is one array of two dimensions; a dict of its columns keeps them apart. Rows of
-                different lengths are those of :meth:`from_ragged`, except lists. Elements
-                that were handed out never change. Writable memory is read when an element is made,
-                so a later write shows in elements not yet made: pass a copy to prevent that.
+                different lengths are those of :meth:`from_ragged`, except lists. Strings in one
+                dimension are carried as ``bytes``: see docs/strings.md. Elements that were handed
+                out never change. Writable memory is read when an element is made, so a later write
+                shows in elements not yet made: pass a copy to prevent that.
             name: accepted for compatibility with tf.data.
 
         Raises:
             tensorferry.errors.InvalidArgumentError: the numbers of rows differ, or an array has no
-                rows or holds no numbers.
-            tensorferry.errors.InvalidTypeError: a masked array.
+                rows, or holds neither numbers nor strings.
+            tensorferry.errors.InvalidTypeError: a masked array; a value among strings that is none.
 
         >>> import tensorferry as tfy
         >>> list(tfy.Dataset.from_tensor_slices(([1, 2], [3.0, 4.0])).with_format("numpy"))
@@ -72,6 +73,8 @@ class Sources(Base):
         [array([1, 2], dtype=int32)]
         """
         stage = "from_tensors"
+        if ragged_structure.has_text(tensors):
+            return cls._of(*ragged_structure.tensors(tensors, stage))
         arrays = opened.opened(tensors, rows=False)
         leaves, structure = structures.flatten(arrays), structures.structure_of(arrays)
         plan = tracing.placeholder(leaves, False, stage)

@@ -10,6 +10,7 @@ from tensorferry._nest import structures
 from tensorferry._nest.structures import LEAF, Nested
 from tensorferry.dataset import _seeds
 from tensorferry.dataset._base import Base, recorded
+from tensorferry.dataset._methods import strings
 from tensorferry.dataset._methods.checks import check, same_elements
 from tensorferry.dataset._options import limits
 
@@ -47,9 +48,10 @@ class Stages(Base):
         [[1, 2], [3]]
         """
         size = _arguments.positive(batch_size, "batch", "batch_size")
-        return self._with(
-            self._plan.batch(size, _arguments.flag(drop_remainder, "batch", "drop_remainder"))
-        )
+        drop = _arguments.flag(drop_remainder, "batch", "drop_remainder")
+        if structures.has_text(self._structure):
+            return self._with(*strings.batched(self, size, drop))
+        return self._with(self._plan.batch(size, drop))
 
     @recorded
     def take(self, count: SupportsIndex, name: str | None = None) -> Self:
@@ -240,6 +242,7 @@ class Stages(Base):
         >>> [[int(x) for x in window] for window in numbers.window(3, shift=2)]
         [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6]]
         """
+        strings.refuse_several(self, "window")
         apart = None if shift is None else _arguments.positive(shift, "window", "shift")
         length, step = (
             _arguments.positive(size, "window", "size"),

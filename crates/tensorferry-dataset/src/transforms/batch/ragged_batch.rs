@@ -6,9 +6,10 @@ use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage};
 use crate::transforms::batch::batch::BatchOptions;
-use crate::transforms::batch::gathered::{batches, count, len_from};
+use crate::transforms::batch::gathered::{batches, batches_of_part, count, len_from};
 use crate::transforms::batch::measured::{Measured, Part, consecutive, whole_rows};
 use crate::transforms::batch::stacked::stack_component;
+use std::ops::Range;
 use std::sync::Arc;
 use tensorferry_core::{DType, Dims, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
@@ -19,6 +20,8 @@ struct RaggedBatch {
     input: Dataset,
     size: usize,
     drop_remainder: bool,
+    /// The components that become ragged, if the caller names them: then the stage is a `batch`.
+    named: Option<Arc<[usize]>>,
     /// Which components of the input become ragged.
     ragged: Arc<[bool]>,
     measured: Option<Measured>,
@@ -47,14 +50,43 @@ impl Dataset {
     /// [`Error::Argument`] if `size` is 0, an element holds datasets, or a dimension other than the
     /// first is unknown.
     pub fn ragged_batch(&self, size: usize, options: BatchOptions) -> Result<Self> {
+        self.ragged(size, None, options)
+    }
+
+    /// As [`Dataset::ragged_batch`] for these components, which have to be of unknown length, and
+    /// as [`Dataset::batch`] for the others. Strings, which are rows of bytes, are batched so.
+    ///
+    /// # Errors
+    /// As both.
+    pub fn batch_ragged(
+        &self,
+        size: usize,
+        components: &[usize],
+        options: BatchOptions,
+    ) -> Result<Self> {
+        self.ragged(size, Some(components.into()), options)
+    }
+
+    fn ragged(
+        &self,
+        size: usize,
+        named: Option<Arc<[usize]>>,
+        options: BatchOptions,
+    ) -> Result<Self> {
         let BatchOptions { drop_remainder } = options;
+        let stage = stage(named.as_deref());
         if size == 0 {
-            return Err(wrong("batch_size has to be at least 1"));
+            return Err(wrong(stage, "batch_size has to be at least 1"));
         }
         let len = drop_remainder.then_some(size);
         let (mut spec, mut ragged) = (Vec::new(), Vec::new());
-        for (at, part) in spec::tensors(self.spec(), "ragged_batch")?.into_iter().enumerate() {
-            let is_ragged = is_ragged(part).map_err(|error| self.misfit(at, error))?;
+        for (at, part) in spec::tensors(self.spec(), stage)?.into_iter().enumerate() {
+            let is_asked = named.as_ref().is_none_or(|named| named.contains(&at));
+            let is_ragged =
+                is_asked && is_ragged(part).map_err(|what| self.misfit(at, wrong(stage, what)))?;
+            if named.is_some() && is_asked && !is_ragged {
+                return Err(self.misfit(at, wrong(stage, "is not of unknown length")));
+            }
             if is_ragged {
                 let splits = Shape::new([len.map(|len| len + 1)]);
                 spec.push(Component::Tensor(part.clone()));
@@ -69,20 +101,24 @@ impl Dataset {
             measured.parts().iter().zip(&ragged).all(|(part, ragged)| part.is_measured == *ragged)
         });
         let (input, ragged) = (self.clone(), ragged.into());
-        Ok(Self::of(RaggedBatch { input, size, drop_remainder, ragged, measured, spec }))
+        Ok(Self::of(RaggedBatch { input, size, drop_remainder, named, ragged, measured, spec }))
     }
 }
 
-fn wrong(what: &str) -> Error {
-    Error::Argument { stage: "ragged_batch", what: what.into() }
+fn stage(named: Option<&[usize]>) -> &'static str {
+    if named.is_some() { "batch" } else { "ragged_batch" }
+}
+
+fn wrong(stage: &'static str, what: &str) -> Error {
+    Error::Argument { stage, what: what.into() }
 }
 
 /// Whether the first dimension of a component is unknown.
-fn is_ragged(part: &TensorSpec) -> Result<bool> {
+fn is_ragged(part: &TensorSpec) -> Result<bool, &'static str> {
     let what = "has more unknown dimensions than the first. Map it to a known shape.";
-    let Some(dims) = part.shape.dims() else { return Err(wrong(what)) };
+    let Some(dims) = part.shape.dims() else { return Err(what) };
     if dims.iter().skip(1).any(Option::is_none) {
-        return Err(wrong(what));
+        return Err(what);
     }
     Ok(dims.first() == Some(&None))
 }
@@ -100,30 +136,30 @@ fn splits(lengths: impl Iterator<Item = usize>) -> Result<Tensor> {
 }
 
 /// The batch of elements that have been read.
-fn batch(elements: &[Element], ragged: &[bool]) -> Result<Element> {
+fn batch(elements: &[Element], ragged: &[bool], stage: &'static str) -> Result<Element> {
     let mut batch = Element::new();
     for (at, ragged) in ragged.iter().enumerate() {
         if *ragged {
             let rows: Vec<&Tensor> =
                 elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
-            batch.push(joined(at, &rows)?.into());
+            batch.push(joined(at, &rows, stage)?.into());
             let lengths = rows.iter().map(|row| row.shape().first().copied().unwrap_or(0));
             batch.push(splits(lengths)?.into());
         } else {
-            batch.push(stack_component(elements, at, "ragged_batch", None)?);
+            batch.push(stack_component(elements, at, stage, None)?);
         }
     }
     Ok(batch)
 }
 
 /// The rows, one after the other.
-fn joined(at: usize, rows: &[&Tensor]) -> Result<Tensor> {
-    let Some(first) = rows.first() else { return Err(wrong("no elements to batch")) };
+fn joined(at: usize, rows: &[&Tensor], stage: &'static str) -> Result<Tensor> {
+    let Some(first) = rows.first() else { return Err(wrong(stage, "no elements to batch")) };
     let inner: Dims = first.shape().iter().skip(1).copied().collect();
     for row in rows {
         if row.shape().get(1..) != Some(inner.as_slice()) {
             let shapes = Box::new((first.shape().into(), row.shape().into()));
-            return Err(Error::UnequalShapes { stage: "ragged_batch", shapes }.in_component(at));
+            return Err(Error::UnequalShapes { stage, shapes }.in_component(at));
         }
     }
     let count = rows.iter().map(|row| row.shape()[0]).sum();
@@ -140,6 +176,15 @@ fn joined(at: usize, rows: &[&Tensor]) -> Result<Tensor> {
 }
 
 impl RaggedBatch {
+    fn stage(&self) -> &'static str {
+        stage(self.named.as_deref())
+    }
+
+    fn make(&self) -> impl Fn(&[Element]) -> Result<Element> + Send + 'static {
+        let (ragged, stage) = (Arc::clone(&self.ragged), self.stage());
+        move |elements| batch(elements, &ragged, stage)
+    }
+
     /// The batch of elements whose lengths are known.
     fn gathered(
         &self,
@@ -169,11 +214,15 @@ impl Stage for RaggedBatch {
 
     fn describe(&self) -> String {
         let remainder = if self.drop_remainder { ", drop_remainder" } else { "" };
-        format!("ragged_batch({}{remainder})", self.size)
+        match &self.named {
+            None => format!("ragged_batch({}{remainder})", self.size),
+            Some(named) => format!("batch({}{remainder}, ragged={named:?})", self.size),
+        }
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        inputs[0].ragged_batch(self.size, BatchOptions { drop_remainder: self.drop_remainder })
+        let options = BatchOptions { drop_remainder: self.drop_remainder };
+        inputs[0].ragged(self.size, self.named.clone(), options)
     }
 
     fn checkpoint(&self) -> CheckpointInfo<'_> {
@@ -191,15 +240,75 @@ impl Stage for RaggedBatch {
                     self.input.stage.get(start + at, cx)
                 };
                 collected((0..len as u64).map(element))
-                    .and_then(|elements| batch(&elements, &self.ragged))
+                    .and_then(|elements| batch(&elements, &self.ragged, self.stage()))
             }
         };
-        made.map_err(|error| self.input.explain(error).at_element("ragged_batch", index))
+        made.map_err(|error| self.input.explain(error).at_element(self.stage(), index))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        let ragged = Arc::clone(&self.ragged);
-        let make = move |elements: &[Element]| batch(elements, &ragged);
-        batches(&self.input, cx, "ragged_batch", (self.size, self.drop_remainder), make)
+        let size = (self.size, self.drop_remainder);
+        batches(&self.input, cx, self.stage(), size, self.make())
+    }
+
+    fn part_iter(&self, part: Range<u64>, cx: &Context) -> Option<Result<Box<dyn ElementIter>>> {
+        let size = (self.size, self.drop_remainder);
+        Some(batches_of_part(&self.input, cx, self.stage(), size, part, self.make()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::all_ways::streamed;
+    use crate::sources::ragged::Ragged;
+    use crate::testing::{
+        assert_goes_on_after_a_stop, assert_rebuilds, assert_rejects_damage, assert_resumes, range,
+        rest, stream,
+    };
+
+    /// Rows of bytes between numbers.
+    fn strings() -> Dataset {
+        let lengths = Tensor::from_vec(vec![2_i64, 0, 3, 1, 0], &[5]).unwrap();
+        let values = Tensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[6]).unwrap();
+        let rows = Ragged::from_row_lengths(values, &lengths).unwrap();
+        Dataset::zip(vec![range(5), Dataset::from_ragged([rows]).unwrap(), range(5)]).unwrap()
+    }
+
+    const LAST: BatchOptions = BatchOptions { drop_remainder: false };
+
+    #[test]
+    fn named_components_become_ragged_however_they_are_read() {
+        for options in [LAST, BatchOptions::DROP_REMAINDER] {
+            for size in [1, 2, 5, 7] {
+                let named = strings().batch_ragged(size, &[1], options).unwrap();
+                let slow = streamed(&strings()).batch_ragged(size, &[1], options).unwrap();
+                let whole = strings().ragged_batch(size, options).unwrap();
+                assert_eq!(named.spec(), whole.spec());
+                let found = rest(&mut stream(&named));
+                assert_eq!(found, rest(&mut stream(&slow)));
+                assert_eq!(found, rest(&mut stream(&whole)));
+                for plan in [&named, &slow] {
+                    assert_resumes(plan);
+                    assert_rejects_damage(plan);
+                    assert_goes_on_after_a_stop(plan);
+                }
+                assert_rebuilds(&named);
+            }
+        }
+    }
+
+    #[test]
+    fn other_components_are_stacked_as_in_a_batch() {
+        let both = Dataset::zip(vec![strings(), strings()]).unwrap();
+        let batch = both.batch_ragged(3, &[1], LAST).unwrap();
+        let error = batch.get(0).unwrap_err();
+        assert_eq!(error.code(), "unequal_shapes");
+        assert!(error.to_string().contains("batch: element 0"), "{error}");
+        let single = both.batch_ragged(1, &[1], LAST).unwrap();
+        assert_eq!(single.get(2).unwrap()[5].tensor().unwrap().shape(), [1, 3]);
+        let error = both.batch_ragged(2, &[0], LAST).unwrap_err().to_string();
+        assert!(error.contains("is not of unknown length"), "{error}");
+        assert!(both.batch_ragged(0, &[1], LAST).is_err());
     }
 }

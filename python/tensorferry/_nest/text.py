@@ -1,0 +1,58 @@
+"""Strings in elements: their places in a structure, and the objects that they are handed out as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+#: The name of the dtype in specifications, as in TensorFlow.
+STRING = "string"
+
+
+class _Text:
+    """A string's place in a structure: one component, a row of its bytes."""
+
+    def __repr__(self) -> str:
+        return "TEXT"
+
+    def __reduce__(self) -> str:
+        return "TEXT"
+
+
+TEXT = _Text()
+
+
+class Texts(NamedTuple):
+    """The place of several strings, as in a batch: two components, all bytes and row splits."""
+
+    values: Any
+    row_splits: Any
+
+
+def maker(format: str) -> Callable[[Any], Any]:
+    """A function that makes of ``bytes``, or of a list of them, what elements hold: in the format
+    "tensorflow" a tensor, in the others ``bytes`` or an array of them.
+    """
+    return _tensor if format == "tensorflow" else _plain
+
+
+def _tensor(value: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.constant(value, tf.string)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value
+    array = np.empty(len(value), object)
+    array[:] = value
+    return array
+
+
+def length(row_splits: tuple[int | None, ...] | None) -> int | None:
+    """The number of strings, of the shape of their row splits."""
+    splits = row_splits[0] if row_splits else None
+    return None if splits is None else splits - 1

@@ -1,0 +1,451 @@
+"""Strings beside numbers, compared with tf.data: sources, batches, functions, states, files."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import tensorferry as tfy
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorferry import errors
+
+from tests.support.dataset_checks import assert_agree, assert_everywhere, assert_resumes
+
+FORMATS = ["tensorflow", "torch", "jax", "numpy", "tensorferry"]
+WORDS = ["a", "", "héllo", "数据", "a\tb", "x" * 300, "end"]
+BYTES = [word.encode() for word in WORDS]
+STRING_DTYPE = getattr(np.dtypes, "StringDType", None)
+
+
+def arrow(kind: pa.DataType) -> pa.Array:
+    return pa.array(["skipped", *WORDS, "too"], pa.string()).cast(kind).slice(1, len(WORDS))
+
+
+#: The same strings, as every library has them.
+SOURCES = {
+    "list": lambda: WORDS,
+    "list of bytes": lambda: BYTES,
+    "U": lambda: np.array(WORDS),
+    "S": lambda: np.array(BYTES),
+    "strided U": lambda: np.array([word for word in WORDS for _ in range(2)])[::2],
+    "swapped U": lambda: np.array(WORDS).astype(">U300"),
+    "strided S": lambda: np.array([word for word in BYTES for _ in range(2)])[::2],
+    "objects": lambda: np.array(WORDS, object),
+    "mixed objects": lambda: np.array([BYTES[0], *WORDS[1:]], object),
+    **({"T": lambda: np.array(WORDS, STRING_DTYPE())} if STRING_DTYPE else {}),
+    "tf.string": lambda: tf.constant(WORDS),
+    "pandas objects": lambda: pd.Series(WORDS, dtype=object),
+    "pandas string": lambda: pd.Series(WORDS, dtype="string"),
+    "pandas arrow": lambda: pd.Series(WORDS, dtype=pd.ArrowDtype(pa.string())),
+    "pandas categorical": lambda: pd.Series(pd.Categorical(WORDS)),
+    "pandas index": lambda: pd.Index(WORDS, dtype=object),
+    "polars": lambda: pl.Series(WORDS),
+    "polars binary": lambda: pl.Series(BYTES),
+    "polars categorical": lambda: pl.Series(WORDS, dtype=pl.Categorical),
+    **{
+        f"arrow {kind}": lambda kind=kind: arrow(kind)
+        for kind in (
+            pa.string(),
+            pa.binary(),
+            pa.large_string(),
+            pa.large_binary(),
+            pa.string_view(),
+            pa.binary_view(),
+        )
+    },
+    "arrow chunks": lambda: pa.chunked_array([WORDS[:2], [], WORDS[2:]]),
+    "arrow dictionary": lambda: pa.array(WORDS).dictionary_encode(),
+}
+
+
+def texts(words=WORDS) -> tfy.Dataset:
+    return tfy.Dataset.from_tensor_slices({"text": words, "at": np.arange(len(words))})
+
+
+def found(dataset: tfy.Dataset) -> list:
+    """The texts of the elements."""
+    return [
+        text if isinstance(text := element["text"], bytes) else text.tolist()
+        for element in dataset.as_numpy_iterator()
+    ]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_strings_of_every_library(name):
+    dataset = tfy.Dataset.from_tensor_slices(SOURCES[name]())
+    assert dataset.element_spec == tf.TensorSpec((), tf.string)
+    assert list(dataset.as_numpy_iterator()) == BYTES
+    assert len(dataset) == len(WORDS)
+    batches = [batch.tolist() for batch in dataset.batch(3).as_numpy_iterator()]
+    assert batches == [BYTES[:3], BYTES[3:6], BYTES[6:]]
+    beside = tfy.Dataset.from_tensor_slices((SOURCES[name](), np.arange(len(WORDS))))
+    assert [int(at) for _, at in beside.as_numpy_iterator()] == list(range(len(WORDS)))
+    assert list(pickle.loads(pickle.dumps(dataset)).as_numpy_iterator()) == BYTES
+
+
+@given(st.lists(st.binary(max_size=5) | st.text(max_size=5), max_size=20), st.integers(1, 7))
+def test_objects_keep_every_byte(strings, size):
+    array = np.empty(len(strings), object)
+    array[:] = strings
+    expected = [one.encode() if isinstance(one, str) else one for one in strings]
+    if not strings:
+        return
+    dataset = tfy.Dataset.from_tensor_slices(array)
+    assert list(dataset.as_numpy_iterator()) == expected
+    rows = [batch.tolist() for batch in dataset.batch(size).as_numpy_iterator()]
+    assert list(itertools.chain(*rows)) == expected
+    order = list(dataset.shuffle(seed=3).as_numpy_iterator())
+    rows = [batch.tolist() for batch in dataset.shuffle(seed=3).batch(size).as_numpy_iterator()]
+    assert list(itertools.chain(*rows)) == order
+    assert sorted(order) == sorted(expected)
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=6), min_size=1, max_size=20))
+def test_arrays_of_fixed_width_as_in_tensorflow(strings):
+    for array in (np.array(strings), np.char.encode(np.array(strings), "utf-8")):
+        expected = tf.constant(array).numpy().tolist()
+        assert list(tfy.Dataset.from_tensor_slices(array).as_numpy_iterator()) == expected
+
+
+def test_arrays_without_strings():
+    for empty in (np.array([], "U3"), np.array([], "S3"), pa.array([], pa.string())):
+        dataset = tfy.Dataset.from_tensor_slices(empty)
+        assert dataset.element_spec == tf.TensorSpec((), tf.string)
+        assert len(dataset) == 0
+        assert list(dataset.batch(2)) == []
+
+
+def test_many_strings_are_packed_in_parts():
+    numbers = np.arange(70_000)
+    dataset = tfy.Dataset.from_tensor_slices(numbers.astype("U"))
+    (batch,) = dataset.batch(70_000).as_numpy_iterator()
+    assert (batch.astype("U") == numbers.astype("U")).all()
+
+
+# Pipelines of either library.
+PIPELINES = {
+    "slices": lambda rows: rows,
+    "batch": lambda rows: rows.batch(3),
+    "drop_remainder": lambda rows: rows.batch(3, drop_remainder=True),
+    "take, skip, repeat": lambda rows: rows.skip(1).take(4).repeat(2).batch(3),
+    "shard": lambda rows: rows.shard(2, 1).batch(2),
+    "concatenate": lambda rows: rows.concatenate(rows.take(2)).batch(4),
+    "enumerate": lambda rows: rows.enumerate().batch(2),
+    "prefetch": lambda rows: rows.batch(2).prefetch(2),
+    "cache": lambda rows: rows.cache().batch(2),
+    "windows": lambda rows: rows.window(2, shift=1).flat_map(lambda window: window["text"]),
+    "windows of batches": lambda rows: rows.window(3).flat_map(
+        lambda window: window["text"].batch(2)
+    ),
+    "map to itself": lambda rows: rows.map(lambda row: row["text"]).batch(2),
+    "map to others": lambda rows: rows.map(
+        lambda row: (tf.strings.upper(row["text"]), tf.strings.length(row["text"]))
+    ),
+    "map of batches": lambda rows: rows.batch(2).map(lambda row: tf.strings.lower(row["text"])),
+    "map to strings": lambda rows: rows.map(lambda row: tf.strings.as_string(row["at"])).batch(2),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipelines_as_in_tf_data(tf, name):
+    assert_agree(
+        tf,
+        lambda library: PIPELINES[name](
+            library.Dataset.from_tensor_slices({"text": WORDS, "at": np.arange(len(WORDS))})
+        ),
+    )
+
+
+UNKNOWN = {
+    "filter": lambda rows: rows.filter(lambda row: tf.strings.length(row["text"]) > 2).batch(2),
+    "filter of numbers": lambda rows: rows.filter(lambda row: row["at"] % 2 == 0).batch(2),
+    "unique": lambda rows: rows.map(lambda row: row["text"]).repeat(2).unique(),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_streams_as_in_tf_data(tf, name):
+    assert_agree(
+        tf,
+        lambda library: UNKNOWN[name](
+            library.Dataset.from_tensor_slices({"text": WORDS, "at": np.arange(len(WORDS))})
+        ),
+    )
+
+
+def test_from_tensors_as_in_tf_data(tf):
+    for value in ("one", WORDS, np.array(BYTES), (WORDS, 3, "x"), {"a": b"", "b": np.zeros(2)}):
+        assert_agree(tf, lambda library, value=value: library.Dataset.from_tensors(value))
+    assert_agree(tf, lambda library: library.Dataset.from_tensors("one").repeat(3).batch(2))
+
+
+def test_generators_as_in_tf_data(tf):
+    def rows():
+        for at, word in enumerate(WORDS):
+            yield word, WORDS[:at], at
+
+    signature = (
+        tf.TensorSpec((), tf.string),
+        tf.TensorSpec((None,), tf.string),
+        tf.TensorSpec((), tf.int64),
+    )
+    assert_agree(
+        tf,
+        lambda library: library.Dataset.from_generator(rows, output_signature=signature),
+    )
+    assert_agree(
+        tf,
+        lambda library: library.Dataset.from_generator(
+            lambda: iter(WORDS), output_types=tf.string, output_shapes=()
+        ).batch(3),
+    )
+
+
+def is_not_second(row):
+    return row["at"] != 2
+
+
+def text_of(row):
+    return row["text"]
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lambda rows: rows,
+        lambda rows: rows.batch(2),
+        lambda rows: rows.shuffle(seed=3).batch(3, drop_remainder=True),
+        lambda rows: rows.repeat(2).shuffle(4, seed=1).batch(4),
+        lambda rows: rows.filter(is_not_second).batch(2),
+        lambda rows: rows.map(text_of).cache().batch(2),
+    ],
+)
+def test_everywhere(plan):
+    assert_everywhere(lambda: plan(texts()))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_formats(format):
+    dataset = texts().batch(3).with_format(format)
+    batch = next(iter(dataset))
+    assert [len(batch["text"]), len(batch["at"])] == [3, 3]
+    if format == "tensorflow":
+        assert batch["text"].dtype == tf.string
+        assert dataset.element_spec["text"] == tf.TensorSpec((None,), tf.string)
+    else:
+        assert isinstance(batch["text"], np.ndarray)
+        assert batch["text"].tolist() == BYTES[:3]
+        assert dataset.element_spec["text"] == tfy.TensorSpec((None,), "string")
+        assert next(iter(texts().with_format(format)))["text"] == b"a"
+    assert_resumes(lambda: texts().shuffle(seed=1).batch(2), format)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_functions_get_and_return_strings(format):
+    def longer(row):
+        assert format == "tensorflow" or isinstance(row["text"], bytes)
+        text = row["text"].numpy() if tf.is_tensor(row["text"]) else row["text"]
+        return {"text": text + b"!", "words": [b"a", text], "at": row["at"]}
+
+    mapped = texts().with_format(format).map(longer)
+    rows = list(mapped.as_numpy_iterator())
+    assert [row["text"] for row in rows] == [text + b"!" for text in BYTES]
+    assert [row["words"].tolist() for row in rows] == [[b"a", text] for text in BYTES]
+    assert found(mapped.map(lambda row: {"text": row["text"]}).batch(7)) == [
+        [text + b"!" for text in BYTES]
+    ]
+    kept = texts().with_format(format).filter(lambda row: len(np.asarray(row["text"]).item()) > 3)
+    assert found(kept) == [text for text in BYTES if len(text) > 3]
+
+
+def double(row):
+    return row["text"] * 2
+
+
+def test_functions_on_threads_and_in_processes():
+    rows = texts().with_format("numpy")
+    expected = [text * 2 for text in BYTES]
+    mapped = rows.map(double, num_parallel_calls=2)
+    assert list(mapped) == expected
+    assert [batch.tolist() for batch in mapped.batch(4)] == [expected[:4], expected[4:]]
+    assert list(rows.map(double, num_parallel_calls=2, workers="processes")) == expected
+
+
+def test_a_function_that_returns_no_string_is_an_error_at_its_element():
+    spec = tfy.TensorSpec((), "string")
+    rows = texts().with_format("numpy")
+    mapped = iter(rows.map(lambda row: 3 if row["at"] == 1 else "x", output_signature=spec))
+    assert next(mapped) == b"x"
+    with pytest.raises(errors.InvalidTypeError, match="of type int, where a string is due"):
+        next(mapped)
+    assert next(mapped) == b"x"
+    several = rows.map(lambda row: ["a", "b"], output_signature=spec)
+    with pytest.raises((errors.Error, TypeError)):
+        next(iter(several))
+
+
+def test_random_access_and_selection():
+    rows = texts().with_format("numpy")
+    assert rows[2]["text"] == BYTES[2]
+    assert [row["text"] for row in rows.__getitems__([5, 0])] == [BYTES[5], BYTES[0]]
+    assert found(rows.select([3, -1])) == [BYTES[3], BYTES[-1]]
+    assert found(rows[::-1]) == BYTES[::-1]
+    assert found(rows.select([3, -1]).batch(2)) == [[BYTES[3], BYTES[-1]]]
+    train, test = rows.split(0.5, seed=1)
+    assert sorted(found(train) + found(test)) == sorted(BYTES)
+    zipped = tfy.Dataset.zip((rows, rows.skip(1))).batch(2).with_format("numpy")
+    assert next(second["text"].tolist() for _, second in zipped) == BYTES[1:3]
+
+
+def test_a_data_loader_takes_them():
+    from torch.utils.data import DataLoader
+
+    batch = next(iter(DataLoader(texts().with_format("torch"), batch_size=3)))
+    assert batch["text"] == BYTES[:3]
+    assert batch["at"].tolist() == [0, 1, 2]
+
+
+def test_mixed_and_grouped():
+    rows = texts()
+    mixed = tfy.Dataset.sample_from_datasets([rows, rows.repeat(2)], seed=1)
+    assert sorted(found(mixed)) == sorted(BYTES * 3)
+    groups = rows.with_format("numpy").group_by_window(
+        lambda row: len(row["text"]) % 2, lambda key, group: group.batch(3), window_size=3
+    )
+    assert sorted(itertools.chain(*found(groups))) == sorted(BYTES)
+    ragged = rows.ragged_batch(4).with_format("numpy")
+    assert [batch["text"].tolist() for batch in ragged] == [BYTES[:4], BYTES[4:]]
+
+
+def test_save_and_load(tmp_path):
+    rows = texts()
+    for plan, name in ((rows, "rows"), (rows.batch(3), "batches"), (rows.take(0), "empty")):
+        plan.save(tmp_path / name)
+        loaded = tfy.Dataset.load(tmp_path / name)
+        assert found(loaded) == found(plan)
+        assert loaded.cardinality() == plan.cardinality()
+        assert_resumes(lambda name=name: tfy.Dataset.load(tmp_path / name).shuffle(seed=1))
+    loaded = tfy.Dataset.load(tmp_path / "rows", element_spec=rows.element_spec)
+    assert loaded.element_spec == rows.element_spec
+    assert found(loaded.shuffle(seed=2).batch(4)) == found(rows.shuffle(seed=2).batch(4))
+    wrong = {"text": tf.TensorSpec((None,), tf.uint8), "at": tf.TensorSpec((), tf.int64)}
+    with pytest.raises(errors.InvalidArgumentError, match="does not match element_spec"):
+        tfy.Dataset.load(tmp_path / "rows", element_spec=wrong)
+
+
+REFUSING = {
+    "cast": lambda rows: rows.cast("float32"),
+    "cast of the part": lambda rows: rows.cast({"text": "uint8"}),
+    "scale": lambda rows: rows.scale(2.0),
+    "scale of the part": lambda rows: rows.scale({"text": 2.0}),
+    "one_hot": lambda rows: rows.one_hot(3, which="text"),
+    "lookup": lambda rows: rows.lookup(np.arange(3), which=["text", "at"]),
+    "flip": lambda rows: rows.flip(0),
+    "random_crop": lambda rows: rows.random_crop(1, which="text"),
+    "pad_to": lambda rows: rows.pad_to(5, which={"text": True, "at": False}),
+    "padded_batch": lambda rows: rows.padded_batch(2),
+    "unbatch": lambda rows: rows.batch(2).unbatch(),
+    "rebatch": lambda rows: rows.batch(2).rebatch(3),
+    "bucket_by_sequence_length": lambda rows: rows.bucket_by_sequence_length("text", [3], [2, 2]),
+    "batch of batches": lambda rows: rows.batch(2).batch(2),
+    "window of batches": lambda rows: rows.batch(2).window(2),
+    "map of batches": lambda rows: rows.map(len, batched=True),
+    "filter of batches": lambda rows: rows.filter(len, batched=True),
+}
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_stages_that_compute_refuse_strings_by_name(name):
+    with pytest.raises((errors.InvalidArgumentError, errors.InvalidTypeError)) as caught:
+        REFUSING[name](texts())
+    assert 'component "text" holds' in str(caught.value)
+
+
+def test_stages_that_select_other_parts_do_not():
+    rows = texts().with_format("numpy")
+    assert next(iter(rows.cast({"at": "int32"})))["at"].dtype == np.int32
+    assert next(iter(rows.cast("int32", which="at").batch(2)))["text"].tolist() == BYTES[:2]
+    assert next(iter(rows.scale({"at": 2.0}).skip(1)))["at"] == 2.0
+    assert next(iter(rows.scale(2.0, which="at").skip(1)))["text"] == BYTES[1]
+    assert next(iter(rows.one_hot(9, which="at").batch(3)))["at"].shape == (3, 9)
+    kept = rows.filter(lambda at: at % 2 == 1, batched=True, input_columns="at")
+    assert found(kept.batch(2)) == [[BYTES[1], BYTES[3]], [BYTES[5]]]
+
+
+WRONG = {
+    "two dimensions": (np.array([["a", "b"], ["c", "d"]]), "of shape (2, 2)"),
+    "None": (np.array(["a", None], object), "row 1 is None"),
+    "a number": (np.array(["a", 3], object), "row 1 is of type int"),
+    "a number in a list": (["a", 3], "row 1 is of type int"),
+    "nan": (pd.Series(["a", None, "b"], dtype=object), "row 1 is None"),
+    "a null of pandas": (pd.Series(["a", None], dtype="string"), "row 1 is <NA>"),
+    "a null of polars": (pl.Series(["a", None]), "row 1 is None"),
+    "nulls of arrow": (pa.array(["a", None, None]), "has 2 nulls"),
+    "a surrogate": (["a", "\ud800"], "surrogates not allowed"),
+    "a surrogate in an array": (np.array(["a", "\ud800"]), "surrogates not allowed"),
+    "a string": ("abc", "an array or a list of strings is due"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_column_of_strings_is_refused_by_name(name):
+    value, words = WRONG[name]
+    with pytest.raises((errors.InvalidArgumentError, errors.InvalidTypeError)) as caught:
+        tfy.Dataset.from_tensor_slices({"text": value, "at": np.arange(2)})
+    assert words in str(caught.value)
+    assert 'component "text"' in str(caught.value)
+
+
+def test_different_numbers_of_rows_are_refused():
+    with pytest.raises(errors.InvalidArgumentError, match="different numbers of rows"):
+        tfy.Dataset.from_tensor_slices((WORDS, np.arange(3)))
+    with pytest.raises(errors.InvalidTypeError, match="one structure"):
+        texts().concatenate(tfy.Dataset.from_tensor_slices({"text": [1, 2], "at": [1, 2]}))
+
+
+def test_states_and_features_hold_no_strings(tmp_path):
+    with pytest.raises(errors.InvalidTypeError, match="a running state holds numbers"):
+        texts().reduce("", lambda state, row: state)
+    signature = tf.TensorSpec((None, None), tf.string)
+    with pytest.raises(errors.InvalidArgumentError, match="have to be of shape"):
+        tfy.Dataset.from_generator(list, output_signature=signature)
+    with pytest.raises(errors.InvalidTypeError, match="not a tensor of numbers"):
+        tfy.open(tmp_path / "x.tfrecord", features={"x": tf.TensorSpec((), tf.string)})
+
+
+def test_writable_arrays_are_copied_when_the_dataset_is_made():
+    array = np.array(BYTES)
+    dataset = tfy.Dataset.from_tensor_slices(array)
+    array[:] = b"changed"
+    assert list(dataset.as_numpy_iterator()) == BYTES
+
+
+def test_specs_of_strings():
+    spec = tfy.TensorSpec((), "string")
+    assert spec == tfy.TensorSpec((), tf.string) == tfy.TensorSpec((), str)
+    assert spec == tfy.TensorSpec((), np.dtype("S3")) == pickle.loads(pickle.dumps(spec))
+    assert spec.dtype == np.dtype(object)
+    assert repr(spec) == "TensorSpec(shape=(), dtype=string)"
+    assert "dtype=string" in repr(texts())
+
+
+def test_without_tensorflow():
+    script = """
+import sys, tensorferry as tfy
+rows = tfy.Dataset.from_tensor_slices({"t": ["a", "bc"], "n": [1, 2]}).with_format("numpy")
+print([row["t"] for row in rows], next(iter(rows.batch(2)))["t"].tolist(), rows.element_spec)
+print(list(rows.map(lambda row: row["t"].decode()).batch(2)))
+assert "tensorflow" not in sys.modules
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "[b'a', b'bc'] [b'a', b'bc']" in run.stdout
