@@ -233,6 +233,24 @@ def test_everywhere(plan):
     assert_everywhere(lambda: plan(texts()))
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 127, 128, 8191, 8192, 8193, 20_000, 200_000])
+def test_strings_of_any_length_inside_tf_data(size):
+    noise = np.random.default_rng(size)
+    lengths = [size, 0, 1, size // 2, 0]
+    strings = [noise.integers(0, 256, length, np.uint8).tobytes() for length in lengths]
+    array = np.empty(len(strings), object)
+    array[:] = strings
+    rows = tfy.Dataset.from_tensor_slices(array)
+    assert [text.numpy() for text in rows.to_tf_data()] == strings
+    for count in (1, 2, 5):
+        batches = [batch.numpy().tolist() for batch in rows.batch(count).to_tf_data()]
+        assert list(itertools.chain(*batches)) == strings
+    (whole,) = rows.batch(5, drop_remainder=True).to_tf_data()
+    assert whole.shape == (5,)
+    (empty,) = tfy.Dataset.from_tensors(np.array([], "S1")).to_tf_data()
+    assert empty.numpy().tolist() == []
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_formats(format):
     dataset = texts().batch(3).with_format(format)
