@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::code::Code;
 use crate::handle::{self, Entry, IndexedPass};
 use crate::kernel::{Call, Definition, Kernel, register as register_kernel};
-use crate::status::Failure;
+use crate::status::{Failure, Status};
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry::Tensor;
@@ -20,7 +20,10 @@ fn deliver(call: &Call, element: &Element) -> Result<(), Failure> {
         );
         return Err(Failure::new(Code::INVALID_ARGUMENT, message));
     }
-    (0..expected).zip(element).try_for_each(|(at, value)| call.output(at, value.tensor()?))
+    let status = Status::new(call.api);
+    (0..expected)
+        .zip(element)
+        .try_for_each(|(at, value)| call.set_output(at, value.tensor()?, &status))
 }
 
 /// `TensorferryElement(handle, index)`: an element of one pass.

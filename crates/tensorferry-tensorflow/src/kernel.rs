@@ -94,6 +94,16 @@ impl Call {
     }
 
     pub(crate) fn output(&self, at: c_int, tensor: &Tensor) -> Result<(), Failure> {
+        self.set_output(at, tensor, &Status::new(self.api))
+    }
+
+    /// As [`Call::output`]. `status` is reused between outputs: each is an allocation.
+    pub(crate) fn set_output(
+        &self,
+        at: c_int,
+        tensor: &Tensor,
+        status: &Status,
+    ) -> Result<(), Failure> {
         if tensor.dtype().tensorflow() != self.output_type(at) {
             return Err(Failure::new(
                 Code::INVALID_ARGUMENT,
@@ -101,7 +111,6 @@ impl Call {
             ));
         }
         let raw = hand_over(self.api, tensor)?;
-        let status = Status::new(self.api);
         // SAFETY: context and tensor are live; TensorFlow takes a reference of its own.
         unsafe { (self.api.set_output)(self.raw, at, raw, status.raw()) };
         // SAFETY: `hand_over` made it, and this reference to it ends here.

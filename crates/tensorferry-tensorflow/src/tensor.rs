@@ -4,7 +4,7 @@ use crate::api::{Api, TfTensor};
 use crate::code::Code;
 use crate::status::Failure;
 use std::ffi::{c_int, c_void};
-use tensorferry::{ByteOrder, Casting, DType, Dims, Layout, Tensor, View};
+use tensorferry::{ByteOrder, Casting, DType, Dims, Layout, MAX_NDIM, Tensor, View};
 
 /// A `TF_Tensor` that an op was given, freed when dropped.
 pub(crate) struct Input {
@@ -86,8 +86,11 @@ pub(crate) fn hand_over(api: &'static Api, tensor: &Tensor) -> Result<*mut TfTen
         true => tensor.clone(),
         false => tensorferry::convert(&tensor.as_view(), tensor.dtype(), Casting::Checked)?,
     };
-    let dims: Vec<i64> =
-        tensor.shape().iter().map(|dim| i64::try_from(*dim).unwrap_or(i64::MAX)).collect();
+    let mut room = [0_i64; MAX_NDIM]; // a batch of many columns has as many shapes
+    let dims = room.get_mut(..tensor.shape().len()).unwrap_or_default();
+    for (to, dim) in dims.iter_mut().zip(tensor.shape()) {
+        *to = i64::try_from(*dim).unwrap_or(i64::MAX);
+    }
     let code = tensor.dtype().tensorflow();
     let ndim = c_int::try_from(dims.len()).unwrap_or(0);
     let (data, len) = (tensor.as_ptr().cast_mut().cast(), tensor.layout().nbytes());
