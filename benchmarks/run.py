@@ -38,6 +38,7 @@ WORKLOADS = {
     "W8": "w8_files",
     "W9": "w9_ragged",
     "W10": "w10_packing",
+    "W11": "w11_columns",
     "W12": "w12_functions",
     "W13": "w13_parts",
     "W14": "w14_images",
