@@ -1,8 +1,8 @@
 //! Opens files of any format, one or several together.
 
 use crate::array::array::Array;
-use crate::error::{Error, Hint, Result};
-use crate::format::file_format::{Format, OpenOptions, OpenRequest, Opened, Raw};
+use crate::error::{Error, Result};
+use crate::format::file_format::{Format, OpenOptions, OpenRequest, Opened, Raw, no_features};
 use crate::format::npy;
 use crate::storage::local;
 use crate::storage::local::pattern;
@@ -65,9 +65,10 @@ pub fn open_sources(sources: &[Arc<dyn ReadAt>], options: &OpenOptions) -> Resul
         (None, Some(_)) => Format::Raw,
         (None, None) => common_format(sources)?,
     };
-    if !options.features.is_empty() && !format.capabilities().arrays_by_name {
-        let what = format!("{format} files hold no features: they hold one array, without a name.");
-        return Err(Error::argument("open", what).with_hint(Hint::NoFeatures));
+    // Fields of a structured `.npy` can be chosen too: that format looks at its header.
+    let by_name = format.capabilities().arrays_by_name || format == Format::Npy;
+    if !options.features.is_empty() && !by_name {
+        return Err(no_features(format));
     }
     if options.format.is_some() {
         sources.iter().try_for_each(|source| format.check(&**source))?;

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorferry import _arguments, _internal, errors
+from tensorferry._convert import records
 from tensorferry._files import paths
 from tensorferry._internal import Array
-from tensorferry._nest import specs
+from tensorferry._nest import specs, structures
 from tensorferry._nest.structures import LEAF, LeafMapping
 from tensorferry._typing import DTypeLike, FileFormat, Mode, Path, ShapeLike, TensorSpecLike
 
@@ -26,8 +27,8 @@ Recipe: TypeAlias = tuple[Any, ...]
 
 
 class Arrays(LeafMapping[str, Array]):
-    """Arrays by name, as ``.npz``, ``.safetensors`` and TFRecord files hold them. Made by
-    :func:`open`.
+    """Arrays by name, as ``.npz``, ``.safetensors``, TFRecord and structured ``.npy`` files hold
+    them. Made by :func:`open`.
 
     A mapping whose arrays are read on request. Arrays of a compressed ``.npz`` are decompressed at
     every access; :meth:`items` and :meth:`values` decompress on all cores, and leave out members
@@ -131,7 +132,7 @@ class Arrays(LeafMapping[str, Array]):
 @overload
 def open(
     path: Path | Iterable[Path],
-    format: Literal["npy", "tfrecord_bytes"],
+    format: Literal["tfrecord_bytes"],
     mode: Mode = "auto",
     *,
     features: None = None,
@@ -171,7 +172,8 @@ def open(
             list. Files whose rows have one dtype and shape are one array. Files of arrays by name
             are shards of each array if all have the same names, and are merged if no two have a
             name in common.
-        format: ``"npy"``, ``"npz"``, ``"safetensors"``, ``"tfrecord"`` (each feature of
+        format: ``"npy"`` (of a structured dtype: each field is an array, a nested one by the name
+            ``"outer.inner"``), ``"npz"``, ``"safetensors"``, ``"tfrecord"`` (each feature of
             ``tf.train.Example`` records is an array; the bytes of other records are the rows of
             one array) or ``"tfrecord_bytes"`` (the bytes of all records are the rows of one
             array). None to detect it from the first bytes of the file, else from its extension.
@@ -283,16 +285,19 @@ def open_raw(
 
 
 def opened(value: Any, rows: bool = True) -> Any:
-    """A structure with dicts of arrays in the place of :class:`Arrays`. With ``rows``, of the
-    arrays that have rows.
+    """A structure with dicts of arrays in the place of :class:`Arrays` and of structured NumPy
+    arrays. With ``rows``, of the arrays that have rows.
     """
     if isinstance(value, Arrays):
         return _dict(value, rows)
-    if type(value) is tuple:
-        return tuple(opened(part, rows) for part in value)
-    if type(value) is dict:
-        return {key: opened(part, rows) for key, part in value.items()}
-    return value
+    if records.is_structured(value):
+        return records.fields(value)
+    if value is None or not structures.is_container(value):
+        return value
+    parts = structures.parts(value)
+    new = [opened(part, rows) for part in parts]
+    unchanged = all(made is part for made, part in zip(new, parts, strict=True))
+    return value if unchanged else structures.rebuilt(value, new)
 
 
 def _dict(arrays: Arrays, rows: bool) -> dict[str, Array]:

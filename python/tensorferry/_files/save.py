@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tensorferry import _internal, errors
+from tensorferry._convert import records
 from tensorferry._files import paths
 from tensorferry._files.opened import Arrays
 from tensorferry._typing import FileFormat, Path, TensorLike
@@ -34,7 +35,8 @@ def save(
             ``.bin`` (raw) or ``.tfrecord`` (each row the bytes of a record). A dict of those, or
             opened :class:`Arrays`: to ``.npz``, ``.safetensors`` or ``.tfrecord`` (each row of all
             a ``tf.train.Example``: integers become its int64_list, float32 and narrower floats its
-            float_list, uint8 of two or more dimensions its bytes_list).
+            float_list, uint8 of two or more dimensions its bytes_list). A structured NumPy array
+            is a dict of its fields; nested ones have the name ``"outer.inner"``.
         format: as for :func:`open`; None to choose by the extension.
         compress: whether to compress an ``.npz``.
         metadata: strings by name, for the ``__metadata__`` of a ``.safetensors`` file. None for
@@ -66,6 +68,8 @@ def save(
             )
         # Every member is written, so that one which is not an array is an error, not left out.
         items: Any = value._inner.get_all(False)
+    elif records.is_structured(value):
+        items = records.flat(value).items()
     elif isinstance(value, Mapping):
         names: Iterable[object] = value
         odd = next((name for name in names if not isinstance(name, str)), None)

@@ -1,11 +1,12 @@
 //! A parser for the Python dict literal of a `.npy` header.
 
+use super::record::Record;
 use crate::{ByteOrder, DType, Dims, Error, Result};
 use alloc::format;
 use alloc::string::String;
 
-/// The deepest nesting of brackets in a structured dtype, which is parsed to name it in an error.
-const MAX_DEPTH: usize = 32;
+/// The deepest nesting of brackets in a structured dtype.
+pub(super) const MAX_DEPTH: usize = 32;
 /// The most characters of an unsupported dtype that an error shows.
 const MAX_SHOWN: usize = 80;
 
@@ -14,10 +15,16 @@ pub(super) const FORMAT: &str = "npy";
 
 /// The three entries of the dict.
 pub(super) struct Fields {
-    pub(super) descr: (DType, ByteOrder),
+    pub(super) descr: Descr,
     pub(super) fortran: bool,
     /// Its offset and its value.
     pub(super) shape: (usize, Dims),
+}
+
+/// The dtype of an array.
+pub(super) enum Descr {
+    Plain(DType, ByteOrder),
+    Structured(Record),
 }
 
 pub(super) fn malformed(offset: usize, what: impl Into<String>) -> Error {
@@ -30,11 +37,25 @@ pub(super) struct Parser<'a> {
     at: usize,
     /// Whether integers may end in `L`, as Python 2 writes them in versions 1.0 and 2.0.
     long_suffix: bool,
+    /// Whether structured dtypes are read. Otherwise they are an error that names them.
+    structured: bool,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(bytes: &'a [u8], at: usize, long_suffix: bool) -> Self {
-        Self { bytes, at, long_suffix }
+    pub(super) fn new(bytes: &'a [u8], at: usize, long_suffix: bool, structured: bool) -> Self {
+        Self { bytes, at, long_suffix, structured }
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// A string of the header, which is Latin-1 before version 3.0, and then UTF-8.
+    pub(super) fn text(&self, bytes: &[u8]) -> String {
+        match self.long_suffix {
+            true => bytes.iter().map(|&byte| char::from(byte)).collect(),
+            false => String::from_utf8_lossy(bytes).into_owned(),
+        }
     }
 
     /// The whole header: a dict with exactly the three keys, followed only by spaces.
@@ -70,7 +91,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn expected(&self, what: &str) -> Error {
+    pub(super) fn expected(&self, what: &str) -> Error {
         let found = match self.bytes.get(self.at) {
             Some(&byte) => format!("{:?}", char::from(byte)),
             None => String::from("the end of the header"),
@@ -79,25 +100,25 @@ impl<'a> Parser<'a> {
     }
 
     /// Skips spaces; the next byte, which is not consumed.
-    fn peek(&mut self) -> Option<u8> {
+    pub(super) fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r' | b'\x0c') = self.bytes.get(self.at) {
             self.at += 1;
         }
         self.bytes.get(self.at).copied()
     }
 
-    fn eat(&mut self, byte: u8) -> bool {
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
-    fn expect(&mut self, byte: u8, what: &str) -> Result<()> {
+    pub(super) fn expect(&mut self, byte: u8, what: &str) -> Result<()> {
         if self.eat(byte) { Ok(()) } else { Err(self.expected(what)) }
     }
 
     /// A string without escapes, which no key and no supported dtype needs.
-    fn string(&mut self, what: &str) -> Result<&'a [u8]> {
+    pub(super) fn string(&mut self, what: &str) -> Result<&'a [u8]> {
         self.peek();
         let prefixed = matches!(self.bytes.get(self.at..), Some([b'u', b'\'' | b'"', ..]));
         self.at += usize::from(prefixed);
@@ -119,17 +140,19 @@ impl<'a> Parser<'a> {
         Err(self.expected("the end of the string"))
     }
 
-    fn descr(&mut self) -> Result<(DType, ByteOrder)> {
-        if let Some(b'[' | b'(') = self.peek() {
-            return Err(self.structured());
+    fn descr(&mut self) -> Result<Descr> {
+        match self.peek() {
+            Some(b'[') if self.structured => return self.record(0).map(Descr::Structured),
+            Some(b'[' | b'(') => return Err(self.refused()),
+            _ => {}
         }
         let descr = self.string("a dtype")?;
         let known = core::str::from_utf8(descr).ok().and_then(DType::from_numpy_typestr);
-        known.ok_or_else(|| unsupported(descr))
+        known.map(|(dtype, order)| Descr::Plain(dtype, order)).ok_or_else(|| unsupported(descr))
     }
 
     /// The error for a structured dtype, which names it.
-    fn structured(&mut self) -> Error {
+    fn refused(&mut self) -> Error {
         let (start, mut depth) = (self.at, 0);
         while let Some(byte) = self.peek() {
             match byte {
@@ -168,7 +191,7 @@ impl<'a> Parser<'a> {
         Err(self.expected("True or False"))
     }
 
-    fn tuple(&mut self) -> Result<Dims> {
+    pub(super) fn tuple(&mut self) -> Result<Dims> {
         self.expect(b'(', "a tuple")?;
         let mut dims = Dims::new();
         let mut comma = false;
@@ -187,7 +210,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn integer(&mut self) -> Result<usize> {
+    pub(super) fn integer(&mut self) -> Result<usize> {
         if self.peek() == Some(b'-') {
             return Err(self.expected("a non-negative length"));
         }
@@ -215,7 +238,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn unsupported(descr: &[u8]) -> Error {
+pub(super) fn unsupported(descr: &[u8]) -> Error {
     let text = String::from_utf8_lossy(descr);
     let mut shown: String = text.chars().take(MAX_SHOWN).collect();
     if shown.len() < text.len() {

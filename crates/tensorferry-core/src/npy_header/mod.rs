@@ -8,17 +8,20 @@
 //! appends to long integers. It evaluates no expressions and reads no Python objects.
 //!
 //! # Limitations
-//! Structured, object, string, datetime and void dtypes are [`Error::UnsupportedDType`]. A
-//! duplicate key is an error; NumPy takes the last one.
+//! Object, string, datetime and void dtypes are [`Error::UnsupportedDType`]. Structured dtypes are
+//! for [`parse_any`]. A duplicate key is an error; NumPy takes the last one.
 
+mod fields;
 mod literal;
+mod record;
 
 use crate::{ByteOrder, DType, Error, Layout, Result};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
-use literal::{FORMAT, Parser, malformed};
+use literal::{Descr, FORMAT, Fields, Parser, malformed};
+pub use record::{Field, Record};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -56,6 +59,30 @@ impl Header {
     pub fn file_len(&self) -> u64 {
         self.data_offset as u64 + self.layout.nbytes() as u64
     }
+}
+
+/// The header of an array of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordHeader {
+    /// The structured dtype.
+    pub record: Record,
+    /// The packed layout of the records, in row-major or column-major order.
+    pub layout: Layout,
+    /// The header's `fortran_order`.
+    pub fortran: bool,
+    /// The byte of the file at which the records start.
+    pub data_offset: usize,
+}
+
+/// The header of any array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnyHeader {
+    /// An array of numbers.
+    Array(Header),
+    /// An array of records.
+    Records(RecordHeader),
 }
 
 fn truncated(expected: usize, actual: usize) -> Error {
@@ -118,21 +145,62 @@ pub fn length(bytes: &[u8]) -> Result<usize> {
 /// [`Error::Malformed`] with the offset of the mistake; [`Error::WrongLength`] if `bytes` is
 /// shorter than the header; [`Error::UnsupportedDType`].
 pub fn parse(bytes: &[u8]) -> Result<Header> {
-    let (version, start, end) = frame(bytes)?;
-    let header = bytes.get(..end).ok_or_else(|| truncated(end, bytes.len()))?;
+    match header(bytes, false)? {
+        AnyHeader::Array(header) => Ok(header),
+        // The parser refuses them.
+        AnyHeader::Records(_) => Err(malformed(0, "the dtype is structured")),
+    }
+}
+
+/// As [`parse`], with structured dtypes.
+///
+/// ```
+/// use tensorferry_core::npy_header::{AnyHeader, parse_any};
+///
+/// let dict = "{'descr': [('x', '<f4', (3,)), ('name', '|S5')], 'fortran_order': False, \
+///     'shape': (10,)}";
+/// let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+/// bytes.extend(u16::try_from(dict.len()).unwrap().to_le_bytes());
+/// bytes.extend(dict.bytes());
+/// let AnyHeader::Records(header) = parse_any(&bytes)? else { panic!() };
+/// assert_eq!((header.record.size, header.layout.shape()), (17, &[10][..]));
+/// assert_eq!(header.record.fields[1].content, Err("|S5".into()));
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`parse`]; [`Error::Malformed`] if two fields have one name or a field has none, and
+/// [`Error::UnsupportedDType`] if a field holds Python objects.
+pub fn parse_any(bytes: &[u8]) -> Result<AnyHeader> {
+    header(bytes, true)
+}
+
+fn header(bytes: &[u8], structured: bool) -> Result<AnyHeader> {
+    let (version, start, data_offset) = frame(bytes)?;
+    let header = bytes.get(..data_offset).ok_or_else(|| truncated(data_offset, bytes.len()))?;
     if version == 3 {
         core::str::from_utf8(&header[start..])
             .map_err(|error| malformed(start + error.valid_up_to(), "the header is not UTF-8"))?;
     }
-    let fields = Parser::new(header, start, version < 3).fields()?;
-    let (dtype, order) = fields.descr;
-    let (at, shape) = fields.shape;
-    let layout = match fields.fortran {
-        true => Layout::fortran(&shape, dtype.size()),
-        false => Layout::contiguous(&shape, dtype.size()),
+    let Fields { descr, fortran, shape: (at, shape) } =
+        Parser::new(header, start, version < 3, structured).fields()?;
+    let size = match &descr {
+        Descr::Plain(dtype, _) => dtype.size(),
+        Descr::Structured(record) => record.size,
+    };
+    let layout = match fortran {
+        true => Layout::fortran(&shape, size),
+        false => Layout::contiguous(&shape, size),
     };
     let layout = layout.map_err(|error| malformed(at, error.to_string()))?;
-    Ok(Header { dtype, order, layout, fortran: fields.fortran, data_offset: end })
+    Ok(match descr {
+        Descr::Plain(dtype, order) => {
+            AnyHeader::Array(Header { dtype, order, layout, fortran, data_offset })
+        }
+        Descr::Structured(record) => {
+            AnyHeader::Records(RecordHeader { record, layout, fortran, data_offset })
+        }
+    })
 }
 
 /// The header that NumPy writes for such an array: version 1.0, padded so that the elements start

@@ -202,3 +202,66 @@ fn foreign_files_unknown_versions_and_wrong_lengths_are_refused() {
         assert!(matches!(parse(&bytes), Err(Error::Malformed { .. })), "{bytes:?}");
     }
 }
+
+fn records(descr: &str) -> Result<RecordHeader, Error> {
+    let dict = alloc::format!("{{'descr': {descr}, 'fortran_order': False, 'shape': (2, 3)}}");
+    match parse_any(&file(1, dict.as_bytes()))? {
+        AnyHeader::Records(header) => Ok(header),
+        AnyHeader::Array(_) => panic!("{descr} is not structured"),
+    }
+}
+
+#[test]
+fn fields_follow_one_another() {
+    let header = records(
+        "[('a', '|u1'), ('', '|V3'), (('a title', 'b'), '>f4', (3, 2)), ('s', '<U2'), \
+        ('p', [('x', '<i2'), ('t', '<M8[ns]'), ('y', '<f8', 2)], (5,)), ('e', '<c8', (0,)),]",
+    )
+    .unwrap();
+    let found: Vec<_> = header
+        .record
+        .fields
+        .iter()
+        .map(|field| (field.name.as_str(), field.offset, field.shape.to_vec(), &field.strides[..]))
+        .collect();
+    let expected: [(&str, usize, Vec<usize>, &[usize]); 7] = [
+        ("a", 0, vec![], &[]),
+        ("b", 4, vec![3, 2], &[8, 4]),
+        ("s", 28, vec![], &[]),
+        ("p.x", 36, vec![5], &[26]),
+        ("p.t", 38, vec![5], &[26]),
+        ("p.y", 46, vec![5, 2], &[26, 8]),
+        ("e", 166, vec![0], &[8]),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!((header.record.size, header.layout.strides()), (166, &[498, 166][..]));
+    let big = if cfg!(target_endian = "little") { ByteOrder::Swapped } else { ByteOrder::Native };
+    assert_eq!(header.record.fields[1].content, Ok((DType::Float32, big)));
+    assert_eq!(header.record.fields[2].content, Err("<U2".into()));
+}
+
+#[test]
+fn hostile_records_are_refused() {
+    for descr in [
+        "[('a', '<i4'), ('a', '<i4')]",
+        "[('', '<i4')]",
+        "[('a', '<i4', (4611686018427387904,))]",
+        "[('a', '<i4', (-1,))]",
+        "[('a', [('x', '<i4', (4294967296,))], (4294967296,))]",
+        "[('a', '|V9223372036854775807'), ('b', '<i4')]",
+        "[('a',)]",
+        "[('a')]",
+        "[('a', '<i4'",
+        "['a', '<i4']",
+        "[]x",
+        "[('a', '<i4', (2,), 3)]",
+        "[('a', '<i4', (3074457345618258603,)), ('b', '|u1')]",
+    ] {
+        assert!(matches!(records(descr), Err(Error::Malformed { .. })), "{descr}");
+    }
+    for descr in ["[('a', '|O')]", "[('a', '|V-1')]", "[('a', '|S+1')]", "[('a', '<q9')]"] {
+        assert!(matches!(records(descr), Err(Error::UnsupportedDType { .. })), "{descr}");
+    }
+    let deep = alloc::format!("{}{}", "[('a', ".repeat(1000), "'<i4'");
+    assert!(matches!(records(&deep), Err(Error::Malformed { .. })));
+}

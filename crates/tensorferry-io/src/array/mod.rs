@@ -12,8 +12,10 @@ pub mod part;
 pub mod parts;
 pub mod progress;
 pub mod reader;
+pub(crate) mod record_rows;
 pub mod row_source;
 pub mod shards;
+pub(crate) mod strided_rows;
 pub mod tensor_rows;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The rows of a tensor.
 
+use crate::array::strided_rows::StridedRows;
 use crate::error::Result;
 use crate::gather::copy::gather;
 use crate::gather::request::{RowRequest, run};
@@ -26,24 +27,24 @@ impl Source {
     /// Copies the requested rows.
     pub fn gather(&self, requests: &[RowRequest], rows: &mut RowsOut<'_>) -> Result<()> {
         let view = self.tensor.as_view();
-        match plain_rows(&view) {
-            Some(bytes) => {
-                gather(bytes, rows.row, requests, rows.bytes)?;
-                normalise(view.dtype(), requests, rows);
-            }
-            None => {
-                let mut rest = requests;
-                while let Some(first) = rest.first() {
-                    // Copy consecutive rows together, because each conversion has a fixed cost.
-                    let (here, later) = rest.split_at(run(rest));
-                    let start = usize::try_from(first.index).unwrap_or(usize::MAX);
-                    let these = Index::Slice { start, step: 1, len: here.len() };
-                    let bytes = &mut rows.bytes
-                        [first.slot * rows.row..(first.slot + here.len()) * rows.row];
-                    copy_view(&view.index(&[these])?, bytes)?;
-                    rest = later;
-                }
-            }
+        if let Some(bytes) = plain_rows(&view) {
+            gather(bytes, rows.row, requests, rows.bytes)?;
+            normalise(view.dtype(), requests, rows);
+            return Ok(());
+        }
+        if let Some(strided) = StridedRows::new(&self.tensor, rows.row) {
+            return Ok(strided.gather(requests, rows)?);
+        }
+        let mut rest = requests;
+        while let Some(first) = rest.first() {
+            // Copy consecutive rows together, because each conversion has a fixed cost.
+            let (here, later) = rest.split_at(run(rest));
+            let start = usize::try_from(first.index).unwrap_or(usize::MAX);
+            let these = Index::Slice { start, step: 1, len: here.len() };
+            let bytes =
+                &mut rows.bytes[first.slot * rows.row..(first.slot + here.len()) * rows.row];
+            copy_view(&view.index(&[these])?, bytes)?;
+            rest = later;
         }
         Ok(())
     }

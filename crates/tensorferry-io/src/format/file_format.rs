@@ -3,7 +3,7 @@
 use crate::array::array::Array;
 use crate::array::arrays::Arrays;
 use crate::cancel::CancelToken;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::storage::mode::Mode;
 use crate::storage::read_at::ReadAt;
 use std::collections::BTreeMap;
@@ -249,4 +249,10 @@ pub(crate) fn no_names(format: &str) -> Error {
         "{format} files hold one array, without a name. Save each to a file of its own, or to .npz."
     );
     Error::argument("save", what)
+}
+
+/// The error for chosen features of files of one array.
+pub(crate) fn no_features(format: Format) -> Error {
+    let what = format!("{format} files hold no features: they hold one array, without a name.");
+    Error::argument("open", what).with_hint(Hint::NoFeatures)
 }

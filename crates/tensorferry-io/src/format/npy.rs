@@ -21,21 +21,22 @@
 use crate::array::array::Array;
 use crate::array::shards;
 use crate::cancel::CancelToken;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::blocks;
 use crate::format::file_format::{
     Capabilities, Checked, FileFormat, Format, HeaderAndArrays, OpenRequest, Opened, Raw,
+    no_features,
 };
+use crate::format::npy::header::read_header;
 use crate::storage::io_error::io;
 use crate::storage::located::Located;
 use crate::storage::read_at::ReadAt;
-use crate::storage::section::{Section, read_all, read_error};
+use crate::storage::section::{Section, read_all};
 use crate::write::atomic::atomic_write;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use tensorferry_core::Error as CoreError;
 use tensorferry_core::npy_header;
 use tensorferry_core::npy_header::Header;
 use tensorferry_core::{ByteOrder, View};
@@ -70,6 +71,12 @@ impl FileFormat for Npy {
     }
 
     fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
+        if records::are_records(request.sources)? {
+            return records::open(request);
+        }
+        if !request.options.features.is_empty() {
+            return Err(no_features(Format::Npy));
+        }
         let located = request.sources.iter().map(locate).collect::<Result<Vec<_>>>()?;
         for array in &located {
             let trailing = trailing(array);
@@ -106,9 +113,12 @@ impl FileFormat for Npy {
         _raw: Option<&Raw>,
         cancel: &CancelToken,
     ) -> Result<Checked> {
-        let located = locate(source)?;
+        let trailing = match records::located(source)? {
+            Some(file) => file.trailing(),
+            None => trailing(&locate(source)?),
+        };
         read_all(source, cancel)?;
-        Ok(Checked { parts: 1, checksum: None, trailing: trailing(&located) })
+        Ok(Checked { parts: 1, checksum: None, trailing })
     }
 }
 
@@ -135,29 +145,6 @@ pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
         layout,
     }
     .checked()
-}
-
-/// Reads only a header. `other` converts errors of a decoder.
-pub(crate) fn read_header(
-    stream: &mut dyn Read,
-    other: impl Fn(std::io::Error) -> Error,
-) -> Result<Header> {
-    let mut bytes = Vec::with_capacity(128);
-    let mut fill = |bytes: &mut Vec<u8>, len: usize| {
-        let missing = len.saturating_sub(bytes.len());
-        stream.take(missing as u64).read_to_end(bytes).map_err(|error| read_error(error, &other))
-    };
-    fill(&mut bytes, npy_header::PREFIX)?;
-    if bytes.is_empty() {
-        return Err(Error::Core(CoreError::Malformed {
-            format: "npy",
-            offset: 0,
-            what: "the file is empty".into(),
-        }));
-    }
-    let len = npy_header::length(&bytes)?;
-    fill(&mut bytes, len)?;
-    Ok(npy_header::parse(&bytes)?)
 }
 
 /// Writes an array to a `.npy` file as `np.save` does, but atomically.
@@ -219,5 +206,7 @@ fn is_column_major(view: &View<'_>) -> bool {
         && !view.layout().is_c_contiguous()
 }
 
+pub(crate) mod header;
+mod records;
 #[cfg(test)]
 mod tests;

@@ -65,7 +65,7 @@ impl Located {
     }
 }
 
-fn not_mappable(source: &dyn ReadAt) -> Error {
+pub(crate) fn not_mappable(source: &dyn ReadAt) -> Error {
     let what = format!("{}: its storage cannot be memory-mapped.", source.name().display());
     Error::argument("open", what).with_hint(Hint::Read)
 }

@@ -35,7 +35,8 @@ class Sources(Base):
                 tensors of any framework, objects with ``__array__`` or ``__dlpack__``, and arrays
                 in files opened by :func:`tensorferry.open`. Rows of an h5py, zarr or netCDF4 array,
                 and of similar ones, are read a batch at a time. A table of pandas, polars or Arrow
-                is one array of two dimensions; a dict of its columns keeps them apart. Rows of
+                is one array of two dimensions; a dict of its columns keeps them apart. A NumPy
+                array with fields is a dict of those that hold numbers, read in place. Rows of
                 different lengths are those of :meth:`from_ragged`, except lists. Strings in one
                 dimension are carried as ``bytes``: see docs/strings.md. Elements that were handed
                 out never change. Writable memory is read when an element is made, so a later write

@@ -1,3 +1,4 @@
+use crate::error::Error;
 use crate::format::npy::*;
 use crate::open::open_npy;
 use std::fs;

@@ -2,7 +2,7 @@
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::format::npy;
+use crate::format::npy::header::read_header;
 use crate::format::npz::zip_directory::{Entry, Method, malformed};
 use crate::memory::pool;
 use crate::storage::located::Located;
@@ -69,7 +69,7 @@ impl ZipMember {
     }
 
     fn header(&self, stream: &mut dyn Read) -> Result<Header> {
-        let header = npy::read_header(stream, |error| self.damaged(&error))
+        let header = read_header(stream, |error| self.damaged(&error))
             .map_err(|error| error.in_file(&self.path()))?;
         if header.file_len() > self.entry.size {
             let wrong = Error::Core(CoreError::WrongLength {
