@@ -8,6 +8,7 @@ use crate::array::arrays::{Member, Notes, OpenMember};
 use crate::array::in_memory::InMemory;
 use crate::array::record_rows::{ColumnPlace, RecordPart, RecordRows};
 use crate::array::shards::mismatch;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Hint, Result};
 use crate::format::by_name;
 use crate::format::file_format::{OpenRequest, Opened};
@@ -113,8 +114,7 @@ impl RecordFile {
         // The offset of an array without elements may lie beyond its bytes.
         let offset = if layout.is_empty() { 0 } else { offset + field.offset };
         let tensor = Tensor::new(dtype, order, layout, buffer.clone(), offset)?;
-        let scalar = self.header.layout.ndim() == 0;
-        Ok(if scalar { tensor.index(&[Index::NewAxis])? } else { tensor })
+        Ok(if shape.is_empty() { tensor.index(&[Index::NewAxis])? } else { tensor })
     }
 
     /// The mapped records, and their offset in the mapping.
@@ -125,6 +125,13 @@ impl RecordFile {
         }
         let source = self.source.as_mmap().ok_or_else(|| not_mappable(&*self.source))?;
         source.mmap(self.offset(), len)
+    }
+
+    /// The records, read into memory.
+    fn load(&self) -> Result<(Buffer, usize)> {
+        let mut bytes = pool::take(self.header.layout.nbytes())?;
+        self.source.read_exact_at(self.offset(), bytes.as_mut_slice(), &CancelToken::default())?;
+        Ok((bytes.freeze(), 0))
     }
 
     /// The records as rows to read.
@@ -139,10 +146,8 @@ impl RecordFile {
                 .with_hint(Hint::Map)
                 .in_file(self.source.name()));
         }
-        let (rows, within) = match layout.strides() {
-            [] => (1, &[][..]),
-            [_, within @ ..] => (layout.shape()[0], within),
-        };
+        let rows = layout.shape().first().copied().unwrap_or(1);
+        let within = layout.strides().get(1..).unwrap_or_default();
         let row = layout.shape().iter().skip(1).product::<usize>() * self.header.record.size;
         let place = |Column { field, order, .. }: Column<'_>| {
             let inner = field.strides.iter().map(|stride| stride.cast_signed());
@@ -219,25 +224,26 @@ impl Member for NoNumbers {
 fn arrays(files: &[RecordFile], mode: Mode) -> Result<Vec<Array>> {
     let paths: Arc<[PathBuf]> = files.iter().map(|file| file.source.name().to_owned()).collect();
     let first = &files[0];
-    let scalar = first.header.layout.ndim() == 0;
-    let specs: Vec<TensorSpec> = first
-        .columns()
-        .map(|column| {
-            let shape = first.shape(column);
-            TensorSpec::new(column.dtype, Shape::fixed(&shape[usize::from(!scalar)..]))
-        })
-        .collect();
-    if mode == Mode::Map {
-        let maps = files.iter().map(RecordFile::map).collect::<Result<Vec<_>>>()?;
-        let array = |(at, spec): (usize, &TensorSpec)| {
+    let spec = |column: Column<'_>| {
+        let shape = first.shape(column);
+        TensorSpec::new(column.dtype, Shape::fixed(shape.get(1..).unwrap_or_default()))
+    };
+    let specs: Vec<TensorSpec> = first.columns().map(spec).collect();
+    // The rows of a single record's subarrays are not records: it is read as a whole.
+    let single = first.header.layout.ndim() == 0;
+    if mode == Mode::Map || single {
+        let load = if mode == Mode::Map { RecordFile::map } else { RecordFile::load };
+        let maps = files.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let array = |(at, (spec, column)): (usize, (&TensorSpec, Column<'_>))| {
+            let scalar = first.shape(column).is_empty();
             let tensors = files.iter().zip(&maps).filter_map(|(file, (buffer, offset))| {
                 Some(file.tensor(file.columns().nth(at)?, buffer, *offset).map(Into::into))
             });
             let tensors = tensors.collect::<Result<_>>()?;
             let rows = InMemory::new(spec.clone(), tensors, Arc::clone(&paths))?;
-            Array::new(Arc::new(rows), 0, scalar, mode, Arc::clone(&paths))
+            Array::new(Arc::new(rows), 0, scalar, Mode::Map, Arc::clone(&paths))
         };
-        return specs.iter().enumerate().map(array).collect();
+        return specs.iter().zip(first.columns()).enumerate().map(array).collect();
     }
     let parts = files.iter().map(RecordFile::part).collect::<Result<_>>()?;
     let columns = specs.len();
@@ -245,7 +251,7 @@ fn arrays(files: &[RecordFile], mode: Mode) -> Result<Vec<Array>> {
     let array = |at| {
         let rows = Arc::clone(&rows);
         let mode = rows.mode();
-        Array::new(rows, at, scalar, mode, Arc::clone(&paths))
+        Array::new(rows, at, false, mode, Arc::clone(&paths))
     };
     (0..columns).map(array).collect()
 }
