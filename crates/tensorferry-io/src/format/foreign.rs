@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-/// Number of bytes that [`kind_of`] needs.
-pub(crate) const WANTED: usize = 64;
+/// Number of first bytes to read. A compressed TFRecord file is recognised by its first record,
+/// before which the header of the stream and the codes of its first block may come.
+pub(crate) const WANTED: usize = 1024;
 
 /// Extensions of compressed files, and the commands that unpack them.
 const COMPRESSED: [(&str, &str); 9] = [

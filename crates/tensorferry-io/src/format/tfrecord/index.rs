@@ -119,8 +119,7 @@ fn scan(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Index> {
             return Err(damaged(
                 index.records(),
                 at,
-                "has a length whose checksum is wrong: the file is damaged, compressed, or not a \
-                TFRecord file",
+                "has a length whose checksum is wrong: the file is damaged, or not a TFRecord file",
             ));
         };
         let end = at.checked_add(HEAD + TAIL).and_then(|end| end.checked_add(len));

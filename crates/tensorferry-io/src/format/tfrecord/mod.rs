@@ -3,8 +3,10 @@
 //! A record is `length: u64, checksum of length: u32, bytes, checksum of bytes: u32`,
 //! little-endian; the checksums are CRC-32C, *masked*
 //! (<https://www.tensorflow.org/tutorials/load_data/tfrecord>). The start of a record follows from
-//! the lengths before it, so opening a file reads all lengths and keeps an index.
+//! the lengths before it, so opening a file reads all lengths and keeps an index. Compressed files
+//! are decompressed first.
 
+pub(crate) mod compressed;
 pub(crate) mod encode;
 pub(crate) mod example;
 pub(crate) mod index;
@@ -20,6 +22,7 @@ use crate::format::by_name;
 use crate::format::file_format::{
     Capabilities, Checked, FileFormat, Format, OpenRequest, Opened, Raw, no_names,
 };
+use crate::format::tfrecord::compressed::decompressed;
 use crate::format::tfrecord::encode::Examples;
 use crate::format::tfrecord::index::{BLOCK, FORMAT, Index, begins, frame, masked};
 use crate::format::tfrecord::records::RecordArrays;
@@ -52,7 +55,7 @@ impl FileFormat for TfRecord {
     }
 
     fn begins(&self, start: &[u8]) -> bool {
-        !self.bytes && begins(start)
+        !self.bytes && (begins(start) || compressed::begins(start))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -72,7 +75,7 @@ impl FileFormat for TfRecord {
     fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
         let OpenRequest { sources, mode, options } = *request;
         let (features, cancel) = (&options.features, &options.cancel);
-        match records::open(sources, self.bytes, features, mode, cancel)? {
+        match records::open(&decompressed(sources, cancel)?, self.bytes, features, mode, cancel)? {
             RecordArrays::Bytes(array) => Ok(Opened::Array(array)),
             RecordArrays::Examples { arrays, left_out } => {
                 let boxed = |(name, array)| (name, Box::new(array) as Box<dyn Member>);
@@ -111,7 +114,8 @@ impl FileFormat for TfRecord {
         _raw: Option<&Raw>,
         cancel: &CancelToken,
     ) -> Result<Checked> {
-        let parts = verify(source, cancel)?;
+        let sources = decompressed(std::slice::from_ref(source), cancel)?;
+        let parts = sources.iter().map(|source| verify(source, cancel)).sum::<Result<u64>>()?;
         Ok(Checked { parts, checksum: Some("CRC-32C"), trailing: 0 })
     }
 }

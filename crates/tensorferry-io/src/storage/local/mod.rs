@@ -7,6 +7,7 @@ pub mod natural;
 pub mod pattern;
 mod pread;
 pub mod regular;
+pub(crate) mod scratch;
 
 use crate::error::Result;
 use crate::storage::local::file::DataFile;
