@@ -2,12 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorferry::{Format, Mode, OpenOptions, open_with};
+use tensorferry::{DType, FeatureSpec, Format, Mode, OpenOptions, Shape, TensorSpec, open_with};
 use tensorferry_fuzz::{check, file};
 
 fuzz_target!(|bytes: &[u8]| {
-    check(bytes, Format::TfRecord, bytes.len());
-    check(bytes, Format::TfRecordBytes, bytes.len());
+    // Deflate compresses by at most 1032 to 1.
+    let most = bytes.len() * 1032;
+    check(bytes, Format::TfRecord, most);
+    check(bytes, Format::TfRecordBytes, most);
     // Valid records, so that the fuzzer need not guess checksums: several of one or more lengths,
     // with an Example in each.
     let Some((&first, rest)) = bytes.split_first() else { return };
@@ -25,6 +27,7 @@ fn rows(records: &[&[u8]]) {
     // A feature without values has rows of no bytes; a feature of numbers has eight bytes for each
     // number.
     check(&framed, Format::TfRecord, framed.len() * 8);
+    varying(&framed);
     let equal = records.windows(2).all(|pair| pair[0].len() == pair[1].len());
     let array = open_with(
         &[file(&framed)],
@@ -39,6 +42,26 @@ fn rows(records: &[&[u8]]) {
     if let Ok(array) = array {
         let read = array.read().expect("valid records");
         assert_eq!(read.as_view().as_bytes(), Some(records.concat().as_slice()));
+    }
+}
+
+/// Rows of features of any length: an error, or all values within the file.
+fn varying(framed: &[u8]) {
+    let path = file(framed);
+    for dtype in [DType::Int64, DType::Float32, DType::UInt8] {
+        let spec = FeatureSpec::from(TensorSpec::new(dtype, Shape::new([None])));
+        let options = OpenOptions {
+            format: Some(Format::TfRecord),
+            features: vec![(String::new(), Some(spec.clone())), ("a".to_owned(), Some(spec))],
+            ..OpenOptions::default()
+        };
+        let Ok(arrays) = open_with(&[&path], &options).and_then(|opened| opened.arrays()) else {
+            continue;
+        };
+        for (_, rows) in arrays.ragged() {
+            let values = rows.values().read().expect("they were counted");
+            assert!(values.layout().nbytes() <= framed.len() * 8);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, ValuesView
 from typing import Any, Literal, NoReturn, SupportsIndex, TypeAlias, overload
 
 import numpy as np
@@ -12,27 +12,30 @@ import numpy.typing as npt
 
 from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import records
+from tensorferry._files import features as asked
 from tensorferry._files import paths
+from tensorferry._files.features import Features
 from tensorferry._internal import Array
 from tensorferry._nest import specs, structures
+from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.structures import LEAF, LeafMapping
 from tensorferry._typing import DTypeLike, FileFormat, Mode, Path, ShapeLike, TensorSpecLike
 
 _log = logging.getLogger("tensorferry")
 
-#: Names of arrays, each with the specification of its rows if given.
-Features: TypeAlias = Mapping[str, TensorSpecLike | None] | Iterable[str]
 #: A function's name and arguments, or another recipe and the name of one of its arrays.
 Recipe: TypeAlias = tuple[Any, ...]
 
 
-class Arrays(LeafMapping[str, Array]):
+class Arrays(LeafMapping[str, Array | Any]):
     """Arrays by name, as ``.npz``, ``.safetensors``, TFRecord and structured ``.npy`` files hold
     them. Made by :func:`open`.
 
     A mapping whose arrays are read on request. Arrays of a compressed ``.npz`` are decompressed at
     every access; :meth:`items` and :meth:`values` decompress on all cores, and leave out members
-    that are not arrays of numbers, which :attr:`left_out` lists.
+    that are not arrays of numbers, which :attr:`left_out` lists. A feature of ``tf.train.Example``
+    records whose rows differ in length is a :class:`tensorferry.Ragged`, whose values are an
+    :class:`Array`.
 
     >>> import numpy as np, os, tempfile, tensorferry
     >>> path = os.path.join(tempfile.mkdtemp(), "train.npz")
@@ -80,9 +83,11 @@ class Arrays(LeafMapping[str, Array]):
         """
         self._inner.verify()
 
-    def __getitem__(self, name: str) -> Array:
+    def __getitem__(self, name: str) -> Array | Any:
         if name not in self:
             raise KeyError(self._no_such(name))
+        if name in self._inner.ragged_names():
+            return Ragged(*self._inner.ragged(name))
         return self._inner.get(name)
 
     def _no_such(self, name: object) -> str:
@@ -104,21 +109,34 @@ class Arrays(LeafMapping[str, Array]):
         )
 
     def __contains__(self, name: object) -> bool:
-        return name in self._inner.names()
+        return name in self._names()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._inner.names())
+        return iter(self._names())
 
     def __len__(self) -> int:
-        return len(self._inner.names())
+        return len(self._names())
 
-    def items(self) -> ItemsView[str, Array]:
+    def _names(self) -> list[str]:
+        names, ragged = self._inner.names(), self._inner.ragged_names()
+        if not ragged:
+            return names
+        chosen = [name for name, _ in self._inner.recipe()[1][3]]
+        return sorted(names + ragged, key=chosen.index)
+
+    def _all(self) -> dict[str, Array | Any]:
+        found: dict[str, Array | Any] = dict(self._inner.get_all(True))
+        ragged = {name: Ragged(*self._inner.ragged(name)) for name in self._inner.ragged_names()}
+        found.update(ragged)
+        return {name: found[name] for name in self._names() if name in found} if ragged else found
+
+    def items(self) -> ItemsView[str, Array | Any]:
         """Pairs of a name and its array, without those in :attr:`left_out`."""
-        return dict(self._inner.get_all(True)).items()
+        return self._all().items()
 
-    def values(self) -> ValuesView[Array]:
+    def values(self) -> ValuesView[Array | Any]:
         """The arrays, without those in :attr:`left_out`."""
-        return dict(self._inner.get_all(True)).values()
+        return self._all().values()
 
     def __repr__(self) -> str:
         files = self.paths
@@ -184,7 +202,10 @@ def open(
         features: the arrays to open, of arrays by name: a list of names, or a dict of names, each
             with None or a ``TensorSpec`` (tensorferry's or TensorFlow's) of one row, which the
             file has to match. In a ``tf.train.Example`` a byte string can hold elements of any
-            dtype, little-endian. None for all arrays, as they are.
+            dtype, little-endian; if the first length of the ``TensorSpec`` is None, rows differ in
+            length. The features of ``tf.io`` work too: ``FixedLenFeature`` with its default,
+            ``VarLenFeature``, ``RaggedFeature`` and ``FixedLenSequenceFeature``. A byte string is a
+            row of uint8. None for all arrays, as they are.
 
     Raises:
         OSError: a file cannot be opened, or a pattern matches none (``FileNotFoundError``).
@@ -202,7 +223,7 @@ def open(
     >>> array[1]
     tensorferry.Tensor([3, 4], shape=(2,), dtype=int64)
     """
-    return _open(paths.several(path, "open"), format, mode, _features(features))
+    return _open(paths.several(path, "open"), format, mode, asked.parse(features))
 
 
 def _open(
@@ -211,38 +232,6 @@ def _open(
     recipe = ("open", (paths.absolute(files), format, mode, features))
     opened = _internal.open(files, format, mode, features, recipe)
     return opened if isinstance(opened, Array) else Arrays(opened)
-
-
-def _features(features: Features | None) -> list[tuple[str, Any]]:
-    """Names, and specifications as ``_internal`` takes them."""
-    if features is None:
-        return []
-    if isinstance(features, str | bytes) or not isinstance(features, Iterable):
-        raise errors.make(
-            "wrong_type",
-            "open: features= is a list of names or a dict of names and specifications, not "
-            f"{features!r:.80}",
-        )
-    given: list[tuple[str, TensorSpecLike | None]] = (
-        list(features.items())
-        if isinstance(features, Mapping)
-        else [(name, None) for name in features]
-    )
-    names: list[object] = [name for name, _ in given]
-    odd = next((name for name in names if not isinstance(name, str)), None)
-    if odd is not None:
-        raise errors.make("wrong_type", f"open: features=: names are strings, not {odd!r:.80}")
-    return [
-        (name, None if spec is None else _feature(spec, f"open: feature {name!r}"))
-        for name, spec in given
-    ]
-
-
-def _feature(spec: Any, what: str) -> specs.Part:
-    structure, parts = specs.parse(spec, what)
-    if structure is not LEAF:
-        raise errors.make("wrong_type", f"{what}: {spec!r:.80} is not a tensor of numbers")
-    return parts[0]
 
 
 def open_raw(
@@ -300,13 +289,13 @@ def opened(value: Any, rows: bool = True) -> Any:
     return value if unchanged else structures.rebuilt(value, new)
 
 
-def _dict(arrays: Arrays, rows: bool) -> dict[str, Array]:
+def _dict(arrays: Arrays, rows: bool) -> dict[str, Array | Any]:
     found = dict(arrays.items())
     left = {name: why for name, why in arrays.left_out.items() if name in arrays}
     scalars = {
         name: "no dimension, and so no rows"
         for name, array in found.items()
-        if rows and not array.shape
+        if rows and isinstance(array, Array) and not array.shape
     }
     left.update(scalars)
     kept = {name: array for name, array in found.items() if name not in scalars}
@@ -332,6 +321,7 @@ def reopen(recipe: Recipe, expected: tuple[tuple[int, ...], str] | None) -> Arra
     first, second = recipe
     if isinstance(first, tuple):
         made: Any = reopen(first, None)[second]  # one of the arrays of a file
+        made = made.values if isinstance(made, Ragged) else made
     elif first == "astype":
         inner, dtype, casting = second
         opened: Any = reopen(inner, None)

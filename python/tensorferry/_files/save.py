@@ -67,6 +67,13 @@ def save(
                 format_,
             )
         # Every member is written, so that one which is not an array is an error, not left out.
+        ragged = value._inner.ragged_names()
+        if ragged:
+            raise errors.make(
+                "argument",
+                f"save: {ragged[0]!r} has rows of different lengths, and is not one array. Save "
+                "its values and row_splits as arrays of their own.",
+            )
         items: Any = value._inner.get_all(False)
     elif records.is_structured(value):
         items = records.flat(value).items()

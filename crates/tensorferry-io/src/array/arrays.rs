@@ -1,6 +1,7 @@
 //! [`Arrays`]: named arrays, as in `.npz`, `.safetensors` and TFRecord files.
 
 use crate::array::array::Array;
+use crate::array::ragged::RaggedArray;
 use crate::error::{Error, Result};
 use crate::storage::mode::Mode;
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use tensorferry_core::{DType, Tensor};
 #[derive(Clone, Debug)]
 pub struct Arrays {
     members: Arc<[(String, Box<dyn Member>)]>,
+    ragged: Arc<[(String, RaggedArray)]>,
     notes: Arc<Notes>,
     mode: Mode,
     memory_limit: Option<usize>,
@@ -96,7 +98,21 @@ impl Arrays {
         memory_limit: Option<usize>,
         paths: Arc<[PathBuf]>,
     ) -> Self {
-        Self { members: members.into(), notes: Arc::new(notes), mode, memory_limit, paths }
+        let (members, ragged, notes) = (members.into(), Arc::default(), Arc::new(notes));
+        Self { members, ragged, notes, mode, memory_limit, paths }
+    }
+
+    /// The same arrays, and rows of different lengths.
+    pub(crate) fn with_ragged(self, ragged: Vec<(String, RaggedArray)>) -> Self {
+        Self { ragged: ragged.into(), ..self }
+    }
+
+    /// The features of `tf.train.Example`s whose rows differ in length, in the order in which they
+    /// were asked for: those with a specification whose first length is unknown. Other methods do
+    /// not include them, except [`Arrays::verify`].
+    #[must_use]
+    pub fn ragged(&self) -> &[(String, RaggedArray)] {
+        &self.ragged
     }
 
     /// The metadata of `.safetensors` files (`__metadata__`), without keys whose values differ
@@ -166,6 +182,9 @@ impl Arrays {
         let known = self.notes.left_out.iter().find(|(other, _)| other == name);
         let what = match known {
             Some((_, why)) => format!("{name:?} is {why}; the arrays are {names:?}"),
+            None if self.ragged.iter().any(|(other, _)| other == name) => {
+                format!("{name:?} has rows of different lengths, and is not one array")
+            }
             None => format!("no array has the name {name:?}; there are {names:?}"),
         };
         Error::argument("open", what)
@@ -224,7 +243,8 @@ impl Arrays {
     /// [`Error::Checksum`]; errors of reading.
     pub fn verify(&self) -> Result<()> {
         let verify = |(_, member): &(String, Box<dyn Member>)| member.verify();
-        self.on_all_cores(verify).into_iter().collect()
+        self.on_all_cores(verify).into_iter().collect::<Result<()>>()?;
+        self.ragged.iter().try_for_each(|(_, rows)| Member::verify(rows.values()))
     }
 
     /// Calls `work` with each member, on several threads.

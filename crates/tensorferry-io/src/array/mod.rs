@@ -11,6 +11,7 @@ pub mod packed;
 pub mod part;
 pub mod parts;
 pub mod progress;
+pub mod ragged;
 pub mod reader;
 pub(crate) mod record_rows;
 pub mod row_source;

@@ -2,7 +2,7 @@
 
 use crate::array::arrays::{Arrays, Member, Members, Notes};
 use crate::error::{Error, Result};
-use crate::format::file_format::{OpenRequest, Opened};
+use crate::format::file_format::{FeatureSpec, OpenRequest, Opened};
 use crate::storage::read_at::ReadAt;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(crate) fn opened(
     request: &OpenRequest<'_>,
     members: Members,
     notes: Notes,
-    features: &[(String, Option<TensorSpec>)],
+    features: &[(String, Option<FeatureSpec>)],
 ) -> Result<Opened> {
     let members = chosen(members, features)?;
     // Naming the wanted arrays means that the others may be skipped.
@@ -37,19 +37,19 @@ pub(crate) fn opened(
 ///
 /// # Errors
 /// [`Error::Argument`] if a feature is missing, or has another dtype or shape.
-fn chosen(members: Members, asked: &[(String, Option<TensorSpec>)]) -> Result<Members> {
+fn chosen(members: Members, asked: &[(String, Option<FeatureSpec>)]) -> Result<Members> {
     if asked.is_empty() {
         return Ok(members);
     }
     let names: Vec<String> = members.iter().map(|(name, _)| name.clone()).take(20).collect();
     let mut members: HashMap<String, Box<dyn Member>> = members.into_iter().collect();
-    let one = |(name, spec): &(String, Option<TensorSpec>)| {
+    let one = |(name, spec): &(String, Option<FeatureSpec>)| {
         let Some(member) = members.remove(name) else {
             let what =
                 format!("no array has the name {name:?} of a chosen feature; there are {names:?}");
             return Err(Error::argument("open", what));
         };
-        spec.as_ref().map_or(Ok(()), |spec| check(&*member, name, spec))?;
+        spec.as_ref().map_or(Ok(()), |asked| check(&*member, name, &asked.spec))?;
         Ok((name.clone(), member))
     };
     asked.iter().map(one).collect()

@@ -9,7 +9,7 @@ use crate::storage::read_at::ReadAt;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use tensorferry_core::{ByteOrder, DType, Shape, TensorSpec};
+use tensorferry_core::{ByteOrder, DType, Shape, Tensor, TensorSpec};
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +112,38 @@ impl Opened {
     }
 }
 
+/// The rows that a named array has to have.
+///
+/// ```
+/// use tensorferry_core::{DType, Shape, TensorSpec};
+/// use tensorferry_io::FeatureSpec;
+///
+/// let label = FeatureSpec::from(TensorSpec::new(DType::Int64, Shape::fixed(&[])));
+/// assert!(label.default.is_none() && !label.exact);
+/// ```
+#[derive(Clone, Debug)]
+pub struct FeatureSpec {
+    /// dtype and shape of a row. A byte string of `tf.train.Example`s can hold elements of any
+    /// dtype, little-endian. If the first length is unknown, rows of Examples differ in length: see
+    /// [`Arrays::ragged`].
+    pub spec: TensorSpec,
+    /// The row of an Example without the feature, which is otherwise an error. Other formats do not
+    /// need it.
+    pub default: Option<Tensor>,
+    /// Whether a feature of an Example must be what TensorFlow parses as this dtype: a list of
+    /// int64 or float32, or a byte string of uint8.
+    pub exact: bool,
+    /// Whether the items of a row are the entries of a feature list of a
+    /// `tf.train.SequenceExample`. With a default, an Example may have them in a feature.
+    pub sequence: bool,
+}
+
+impl From<TensorSpec> for FeatureSpec {
+    fn from(spec: TensorSpec) -> Self {
+        Self { spec, default: None, exact: false, sequence: false }
+    }
+}
+
 /// Options for opening files.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
@@ -121,10 +153,9 @@ pub struct OpenOptions {
     pub raw: Option<Raw>,
     /// How the files are read.
     pub mode: Mode,
-    /// Named arrays to open, in this order. Each may have a dtype and shape that its rows must
-    /// have. A byte string feature of `tf.train.Example`s can be read as elements of any dtype,
-    /// little-endian. Empty opens all arrays as they are.
-    pub features: Vec<(String, Option<TensorSpec>)>,
+    /// Named arrays to open, in this order. Each may have a specification that its rows must
+    /// match. Empty opens all arrays as they are.
+    pub features: Vec<(String, Option<FeatureSpec>)>,
     /// Bytes of memory for the opened arrays. [`Mode::Auto`] does not memory-map files larger than
     /// half of it. Compressed members of an `.npz` that do not fit in half of it are decompressed
     /// at every read instead of once. `None` uses the process's limit.

@@ -19,7 +19,7 @@ mod sources;
 pub(crate) mod spec;
 mod stored;
 mod text;
-mod value;
+pub(crate) mod value;
 
 use pyo3::prelude::*;
 

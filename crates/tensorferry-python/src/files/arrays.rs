@@ -1,9 +1,10 @@
 //! Arrays by name, opened and not loaded.
 
 use super::array::PyArray;
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, raise};
 use crate::runtime::unwinding::guard;
 use crate::runtime::wait::interruptible;
+use crate::tensor::object::PyTensor;
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,6 +65,27 @@ impl OpenedArrays {
             .into_iter()
             .map(|(name, array)| Ok((name.clone(), self.member(py, &name, array)?)))
             .collect()
+    }
+
+    /// Names of the features whose rows differ in length.
+    fn ragged_names(&self) -> Vec<&str> {
+        guard();
+        self.inner.ragged().iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Values and row splits of a feature whose rows differ in length.
+    fn ragged<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+    ) -> PyResult<(PyArray, Bound<'py, PyTensor>)> {
+        guard();
+        let found = self.inner.ragged().iter().find(|(other, _)| other == name);
+        let Some((_, rows)) = found else {
+            return Err(raise(py, "argument", format!("{name:?} has no rows of its own length")));
+        };
+        let values = self.member(py, name, rows.values().clone())?;
+        Ok((values, PyTensor::object(py, rows.row_splits().clone())?))
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<()> {

@@ -4,7 +4,7 @@ use super::array::PyArray;
 use super::arrays::OpenedArrays;
 use super::format::parse_format;
 use super::path::fs_path;
-use crate::dataset::spec;
+use crate::dataset::{spec, value};
 use crate::errors::{OrRaise, raise};
 use crate::interop::dtype;
 use crate::runtime::unwinding::guard;
@@ -12,7 +12,7 @@ use crate::runtime::wait::interruptible;
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use tensorferry::dataset::{CancelToken, Component, Shape};
-use tensorferry::{Mode, OpenOptions, Opened, Raw};
+use tensorferry::{FeatureSpec, Mode, OpenOptions, Opened, Raw};
 
 fn parse_mode(py: Python<'_>, mode: &str) -> PyResult<Mode> {
     Mode::from_name(mode).ok_or_else(|| {
@@ -25,6 +25,22 @@ fn fs_paths(paths: &[Bound<'_, PyAny>]) -> PyResult<Vec<PathBuf>> {
     paths.iter().map(fs_path).collect()
 }
 
+/// A component, the row of records without the feature, whether it must be as TensorFlow parses it,
+/// and whether it is a feature list.
+type Feature<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, bool, bool);
+
+fn feature(
+    py: Python<'_>,
+    name: &str,
+    (part, default, exact, sequence): &Feature<'_>,
+) -> PyResult<FeatureSpec> {
+    let Component::Tensor(spec) = spec::component(part)? else {
+        return Err(raise(py, "wrong_type", format!("feature {name:?} cannot be a dataset")));
+    };
+    let default = default.as_ref().map(|default| value::tensor(default, Some(spec.dtype)));
+    Ok(FeatureSpec { default: default.transpose()?, exact: *exact, sequence: *sequence, spec })
+}
+
 /// Opens files as an `Array` or `OpenedArrays`. `recipe` is pickled in their place.
 #[pyfunction]
 pub(crate) fn open<'py>(
@@ -32,24 +48,19 @@ pub(crate) fn open<'py>(
     paths: Vec<Bound<'py, PyAny>>,
     format: Option<&str>,
     mode: &str,
-    features: Vec<(String, Option<Bound<'py, PyAny>>)>,
+    features: Vec<(String, Option<Feature<'py>>)>,
     recipe: Py<PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     guard();
     let (paths, format, mode) =
         (fs_paths(&paths)?, parse_format(py, format)?, parse_mode(py, mode)?);
-    let feature = |(name, part): &(String, Option<Bound<'py, PyAny>>)| match part
-        .as_ref()
-        .map(spec::component)
-        .transpose()?
-    {
-        None => Ok((name.clone(), None)),
-        Some(Component::Tensor(spec)) => Ok((name.clone(), Some(spec))),
-        Some(Component::Dataset(_)) => {
-            Err(raise(py, "wrong_type", format!("feature {name:?} cannot be a dataset")))
-        }
-    };
-    let features = features.iter().map(feature).collect::<PyResult<Vec<_>>>()?;
+    let features = features
+        .into_iter()
+        .map(|(name, asked)| {
+            let asked = asked.map(|asked| feature(py, &name, &asked)).transpose()?;
+            Ok((name, asked))
+        })
+        .collect::<PyResult<Vec<_>>>()?;
     let options = |cancel: &CancelToken| OpenOptions {
         format,
         mode,

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from tensorferry import _internal, errors
 from tensorferry._files import opened
-from tensorferry._files.opened import Features
+from tensorferry._files.features import Features
 from tensorferry._nest import specs, structures
 from tensorferry._typing import FileFormat, Mode, Path, Signature
 from tensorferry.dataset._base import recorded

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import ragged, reading, text
 from tensorferry._files import opened
+from tensorferry._internal import Array
 from tensorferry._nest import structures
 from tensorferry._nest.structures import LEAF, Structure
 from tensorferry._nest.text import TEXT, Texts
@@ -28,18 +30,20 @@ def plan(values: Any, stage: str, lists: bool) -> tuple[_internal.Plan, Structur
     names = structures.names(structure)
     plans: list[_internal.Plan] = []
     lengths: list[int] = []
-    for at, leaf in enumerate(leaves):
-        what = f"{stage}: component {names[at]}" if names else stage
-        if isinstance(leaf, _Leaf):
-            made = text.parts if leaf.is_text else ragged.parts
-            plans.append(_internal.from_ragged(made(leaf.value, what)))
-        elif lists and (not names or _is_list_of_rows(leaf)):
-            plans.append(_internal.from_ragged(ragged.parts(leaf, what)))
+    at = 0
+    for in_files, group in itertools.groupby(leaves, lambda leaf: isinstance(leaf, Array)):
+        part = list(group)
+        here, at = slice(at, at + len(part)), at + len(part)
+        if in_files and names:  # features of the same records are read together
+            made = [_slices(part, names[here], stage)]
         else:
-            source = reading.source(leaf, what)
-            with _arguments.named(what):
-                plans.append(_internal.from_tensor_slices([source], []))
-        lengths.append(plans[-1].cardinality)
+            whats = [f"{stage}: component {name}" for name in names[here]] or [stage]
+            made = [
+                _rows(leaf, what, lists, bool(names))
+                for leaf, what in zip(part, whats, strict=True)
+            ]
+        plans += made
+        lengths += [plan.cardinality for plan in made for _ in range(len(part) // len(made))]
     if not plans:
         raise errors.make("argument", f"{stage}: no arrays were given")
     for name, length in zip(names, lengths, strict=False):
@@ -63,6 +67,24 @@ def has_text(value: Any) -> bool:
     if structures.is_container(value):
         return any(map(has_text, structures.parts(value)))
     return text.is_text(value)
+
+
+def _slices(arrays: list[Any], names: list[str], stage: str) -> _internal.Plan:
+    """The rows of several arrays."""
+    with _arguments.named(stage):
+        return _internal.from_tensor_slices(reading.sources(arrays, names, stage), names)
+
+
+def _rows(leaf: Any, what: str, lists: bool, is_part: bool) -> _internal.Plan:
+    """The rows of one leaf."""
+    if isinstance(leaf, _Leaf):
+        made = text.parts if leaf.is_text else ragged.parts
+        return _internal.from_ragged(made(leaf.value, what))
+    if lists and (not is_part or _is_list_of_rows(leaf)):
+        return _internal.from_ragged(ragged.parts(leaf, what))
+    source = reading.source(leaf, what)
+    with _arguments.named(what):
+        return _internal.from_tensor_slices([source], [])
 
 
 class _Leaf:

@@ -53,9 +53,9 @@ class Sources(Base):
         [(np.int32(1), np.float32(3.0)), (np.int32(2), np.float32(4.0))]
         """
         stage = "from_tensor_slices"
-        if ragged_structure.has_ragged(tensors):
-            return cls._of(*ragged_structure.plan(tensors, stage, lists=False))
         arrays = opened.opened(tensors)
+        if ragged_structure.has_ragged(arrays):
+            return cls._of(*ragged_structure.plan(arrays, stage, lists=False))
         leaves, structure = structures.flatten(arrays), structures.structure_of(arrays)
         plan = tracing.placeholder(leaves, True, stage)
         if plan is None:

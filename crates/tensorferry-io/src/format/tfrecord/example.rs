@@ -5,6 +5,8 @@
 //! are parsed in place: wanted values are written directly into the rows of arrays.
 
 use crate::error::{Error, Hint};
+use crate::format::file_format::FeatureSpec;
+use crate::format::tfrecord::asked::{default_bytes, lists};
 use crate::format::tfrecord::wire::{Field, List, Message, SHAPES, Wrong, wrong};
 use crate::gather::byte_order::swap;
 use tensorferry_core::Error as CoreError;
@@ -18,19 +20,21 @@ pub(crate) struct Feature {
     /// Number of values.
     count: usize,
     pub(crate) spec: TensorSpec,
+    /// The row of a record without the feature.
+    default: Option<Vec<u8>>,
 }
 
 /// The other fields of a record.
 #[derive(Clone, Copy, Debug, Default)]
-struct Besides<'a> {
+pub(super) struct Besides<'a> {
     /// `feature_lists`, the second field of a `tf.train.SequenceExample`.
-    lists: Option<Message<'a>>,
+    pub(super) lists: Option<Message<'a>>,
     /// Contents of the field [`SHAPES`].
     shapes: Option<Message<'a>>,
 }
 
 /// Calls `each` with the name and the value of every feature.
-fn features<'a>(
+pub(super) fn features<'a>(
     record: &'a [u8],
     mut each: impl FnMut(&'a [u8], Message<'a>) -> std::result::Result<(), Wrong>,
 ) -> std::result::Result<Besides<'a>, Wrong> {
@@ -54,7 +58,7 @@ fn features<'a>(
 }
 
 /// Key and value of a map entry.
-fn entry(mut entry: Message<'_>) -> std::result::Result<(&[u8], Message<'_>), Wrong> {
+pub(super) fn entry(mut entry: Message<'_>) -> std::result::Result<(&[u8], Message<'_>), Wrong> {
     let (mut name, mut value) = (&[][..], Message { bytes: &[], at: entry.at });
     while let Some((number, field)) = entry.field()? {
         match (number, field) {
@@ -107,14 +111,14 @@ fn shape_of(mut shapes: Message<'_>, name: &str) -> std::result::Result<Option<V
 }
 
 /// One value of a feature.
-enum Item<'a> {
+pub(super) enum Item<'a> {
     Bytes(&'a [u8]),
     Float([u8; 4]),
     Int(u64),
 }
 
 /// The list that a feature uses: its last one. `None` if it has none.
-fn kind(mut feature: Message<'_>) -> std::result::Result<Option<List>, Wrong> {
+pub(super) fn kind(mut feature: Message<'_>) -> std::result::Result<Option<List>, Wrong> {
     let mut kind = None;
     while let Some((number, _)) = feature.field()? {
         kind = List::of_number(number).or(kind);
@@ -123,7 +127,7 @@ fn kind(mut feature: Message<'_>) -> std::result::Result<Option<List>, Wrong> {
 }
 
 /// Calls `each` with the values of a feature's lists of that kind, packed or not.
-fn items<'a>(
+pub(super) fn items<'a>(
     mut feature: Message<'a>,
     kind: List,
     mut each: impl FnMut(Item<'a>) -> std::result::Result<(), Wrong>,
@@ -156,7 +160,7 @@ fn items<'a>(
 }
 
 /// The features of the first record, which all records must have.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct First {
     /// Features that are arrays, sorted by name.
     pub(crate) features: Vec<Feature>,
@@ -198,6 +202,7 @@ pub(crate) fn infer(record: &[u8]) -> Option<First> {
                 kind,
                 count,
                 spec: TensorSpec::new(kind.dtype(), Shape::fixed(&dims)),
+                default: None,
             });
         } else {
             left_out.push((
@@ -279,11 +284,11 @@ impl Feature {
     ///
     /// # Errors
     /// Why the feature does not match.
-    pub(crate) fn of_spec(&self, spec: &TensorSpec) -> std::result::Result<Self, String> {
-        if same_bytes(spec, &self.spec)
-            && (spec.dtype == self.spec.dtype || self.kind == List::Bytes)
-        {
-            return Ok(Self { spec: spec.clone(), ..self.clone() });
+    pub(crate) fn of_spec(&self, asked: &FeatureSpec) -> std::result::Result<Self, String> {
+        let spec = &asked.spec;
+        if same_bytes(spec, &self.spec) && lists(&self.name, asked)?.contains(&self.kind) {
+            let default = default_bytes(&self.name, asked)?;
+            return Ok(Self { spec: spec.clone(), default, ..self.clone() });
         }
         Err(format!(
             "feature {:?} is not {spec}: the first record has {}, which are {}",
@@ -291,6 +296,24 @@ impl Feature {
             self.describe(),
             self.spec
         ))
+    }
+
+    /// A feature that the first record lacks, if it has a default.
+    ///
+    /// # Errors
+    /// Why the specification is not possible.
+    pub(crate) fn absent(
+        name: &str,
+        asked: &FeatureSpec,
+    ) -> std::result::Result<Option<Self>, String> {
+        let (Some((shape, _)), Some(default)) = (asked.spec.fixed(), default_bytes(name, asked)?)
+        else {
+            return Ok(None);
+        };
+        let kind = lists(name, asked)?.first().copied().unwrap_or(List::Bytes);
+        let count = if kind == List::Bytes { 1 } else { shape.iter().product() };
+        let (name, spec) = (name.to_owned(), asked.spec.clone());
+        Ok(Some(Self { name, kind, count, spec, default: Some(default) }))
     }
 
     fn describe(&self) -> String {
@@ -326,10 +349,18 @@ pub(crate) fn read<'a>(
     })?;
     first.map_or(Ok(()), |first| first.check_besides(besides))?;
     for (feature, out, found) in wanted {
-        let Some(value) = found else {
-            return Err(wrong(0, format!("feature {:?} is missing", feature.name)));
+        // With a default, a feature without a list counts as missing, as in TensorFlow.
+        let found = match found {
+            Some(value) if feature.default.is_some() && kind(value)?.is_none() => None,
+            found => found,
         };
-        read_feature(feature, value, out)?;
+        match (found, &feature.default) {
+            (Some(value), _) => read_feature(feature, value, out)?,
+            (None, Some(default)) => out.copy_from_slice(default),
+            (None, None) => {
+                return Err(wrong(0, format!("feature {:?} is missing", feature.name)));
+            }
+        }
     }
     Ok(())
 }
@@ -341,12 +372,17 @@ fn read_feature(
 ) -> std::result::Result<(), Wrong> {
     let found = kind(value)?;
     let as_first = |what: String| {
-        let what = format!(
-            "feature {:?} has {what}, where the first record has {}",
-            feature.name,
-            feature.describe()
-        );
-        wrong(value.at, format!("{what}. A feature that is an array is the same in every record"))
+        let first =
+            if feature.default.is_some() { "other records have" } else { "the first record has" };
+        let what =
+            format!("feature {:?} has {what}, where {first} {}", feature.name, feature.describe());
+        wrong(
+            value.at,
+            format!(
+                "{what}. A feature that is an array is the same in every record. For rows of \
+                different lengths, give it a TensorSpec whose first length is unknown"
+            ),
+        )
     };
     if found != Some(feature.kind) {
         return Err(as_first(found.map_or("no list", List::name).to_owned()));

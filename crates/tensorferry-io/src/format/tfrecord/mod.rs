@@ -6,11 +6,15 @@
 //! the lengths before it, so opening a file reads all lengths and keeps an index. Compressed files
 //! are decompressed first.
 
+pub(crate) mod asked;
 pub(crate) mod compressed;
 pub(crate) mod encode;
 pub(crate) mod example;
 pub(crate) mod index;
+pub(crate) mod opening;
+pub(crate) mod ragged;
 pub(crate) mod records;
+pub(crate) mod varying;
 pub(crate) mod wire;
 
 use crate::array::array::Array;
@@ -25,7 +29,7 @@ use crate::format::file_format::{
 use crate::format::tfrecord::compressed::decompressed;
 use crate::format::tfrecord::encode::Examples;
 use crate::format::tfrecord::index::{BLOCK, FORMAT, Index, begins, frame, masked};
-use crate::format::tfrecord::records::RecordArrays;
+use crate::format::tfrecord::opening::RecordArrays;
 use crate::gather::byte_order::little;
 use crate::storage::io_error::io;
 use crate::storage::read_at::ReadAt;
@@ -75,13 +79,17 @@ impl FileFormat for TfRecord {
     fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
         let OpenRequest { sources, mode, options } = *request;
         let (features, cancel) = (&options.features, &options.cancel);
-        match records::open(&decompressed(sources, cancel)?, self.bytes, features, mode, cancel)? {
+        match opening::open(&decompressed(sources, cancel)?, self.bytes, features, mode, cancel)? {
             RecordArrays::Bytes(array) => Ok(Opened::Array(array)),
-            RecordArrays::Examples { arrays, left_out } => {
+            RecordArrays::Examples { arrays, ragged, left_out } => {
                 let boxed = |(name, array)| (name, Box::new(array) as Box<dyn Member>);
                 let members = arrays.into_iter().map(boxed).collect();
                 // Already chosen, because the features determine the dtype of byte strings.
-                by_name::opened(request, members, Notes { left_out, ..Notes::default() }, &[])
+                let notes = Notes { left_out, ..Notes::default() };
+                Ok(match by_name::opened(request, members, notes, &[])? {
+                    Opened::Arrays(arrays) => Opened::Arrays(arrays.with_ragged(ragged)),
+                    opened @ Opened::Array(_) => opened,
+                })
             }
         }
     }
