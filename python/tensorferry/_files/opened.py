@@ -181,7 +181,9 @@ def open(
     """Opens a file, or many files as one: an :class:`Array`, or :class:`Arrays` if the files hold
     arrays by name.
 
-    Reads only headers. (Of TFRecord files, the length of every record, once.)
+    Reads only headers. (Of TFRecord files, the length of every record, once. Compressed ones are
+    decompressed into a temporary file, and rows of different lengths are counted: see
+    docs/formats.md.)
 
     Args:
         path: a str, bytes or PathLike; a pattern (``"part-*.npy"``), which stands for the files

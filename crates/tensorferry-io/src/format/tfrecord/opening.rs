@@ -169,8 +169,8 @@ pub(crate) enum RecordArrays {
     },
 }
 
-/// The features of the first record, if it is an Example. An Example without features is one if all
-/// features that are `asked` for are described, as then are no records at all.
+/// The features of the first record, if it is an Example. If all features that are `asked` for are
+/// described, the record may lack them all, or not exist.
 fn first_features(
     records: &Records,
     asked: &[(String, Option<FeatureSpec>)],
