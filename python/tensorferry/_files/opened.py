@@ -16,10 +16,10 @@ from tensorferry._files import features as asked
 from tensorferry._files import paths
 from tensorferry._files.features import Features
 from tensorferry._internal import Array
-from tensorferry._nest import specs, structures
+from tensorferry._nest import structures
 from tensorferry._nest.ragged import Ragged
-from tensorferry._nest.structures import LEAF, LeafMapping
-from tensorferry._typing import DTypeLike, FileFormat, Mode, Path, ShapeLike, TensorSpecLike
+from tensorferry._nest.structures import LeafMapping
+from tensorferry._typing import DTypeLike, FileFormat, Mode, Path, ShapeLike
 
 _log = logging.getLogger("tensorferry")
 
