@@ -394,7 +394,11 @@ def test_values_without_numbers_are_named_with_the_way_out(function, kind):
     ):
         pytest.skip("objects are looked at one by one there")
     make, words = (KINDS | STRINGS)[kind]
-    if (function, kind) in (("value_range", "objects"), ("smallest_dtype", "objects")):
+    if (function, kind) in (
+        ("value_range", "objects"),
+        ("smallest_dtype", "objects"),
+        ("from_tensor_slices", "ragged"),
+    ):
         return
     with pytest.raises(
         (errors.InvalidArgumentError, errors.InvalidTypeError), match=f"(?s){words}"

@@ -261,6 +261,10 @@ def test_batches_are_those_of_tf_data(plan, drop):
             theirs.padded_batch(2, [9], -1, drop_remainder=drop),
         ),
         (rows.ragged_batch(4, drop_remainder=drop), theirs.ragged_batch(4, drop_remainder=drop)),
+        (
+            rows.ragged_batch(4, drop, tf.int32),
+            theirs.ragged_batch(4, drop, tf.int32),
+        ),
     ]:
         assert_same_elements(ours, other)
         assert_same_elements(ours.to_tf_data(), other)

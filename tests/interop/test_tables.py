@@ -264,7 +264,7 @@ def test_columns_without_numbers_are_refused_by_name(tf, name):
         tfy.tensor,
         tfy.value_range,
         lambda value: tfy.convert_to_tensor(value, "int32"),
-        *([] if name in TEXTS else [tfy.Dataset.from_tensor_slices]),
+        *([] if name in TEXTS or "lists" in name else [tfy.Dataset.from_tensor_slices]),
     ]
     for call in calls:
         with pytest.raises(tfy.errors.InvalidArgumentError) as caught:

@@ -63,6 +63,7 @@ pub(crate) fn tensor<'py>(
 /// The level of vector instructions that kernels use: "baseline", "avx2" or "avx512".
 #[pyfunction]
 pub(crate) fn cpu_level() -> &'static str {
+    guard();
     tensorferry::cpu_level().name()
 }
 

@@ -11,7 +11,7 @@ from tensorferry._nest import structures
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.structures import LEAF, Structure
 from tensorferry._nest.text import TEXT, Texts
-from tensorferry._typing import Nest, Path, RaggedLike, TensorLike
+from tensorferry._typing import DTypeLike, Nest, Path, RaggedLike, TensorLike
 from tensorferry.dataset._base import Base, recorded
 from tensorferry.dataset._methods import padding, ragged_structure, strings
 
@@ -95,6 +95,7 @@ class RaggedRows(Base):
         self,
         batch_size: SupportsIndex,
         drop_remainder: bool = False,
+        row_splits_dtype: DTypeLike = "int64",
         name: str | None = None,
     ) -> Self:
         """Batches of elements of different lengths, without padding.
@@ -107,6 +108,7 @@ class RaggedRows(Base):
         Args:
             batch_size: elements of a batch; at least 1.
             drop_remainder: leaves out a last batch that is not full.
+            row_splits_dtype: int64 or int32. A batch of more values than int32 counts is an error.
             name: accepted for compatibility with tf.data.
 
         Raises:
@@ -131,7 +133,15 @@ class RaggedRows(Base):
             return Ragged(LEAF, LEAF) if unknown else leaf
 
         structure = structures.map_structure(batched, self._structure)
-        return self._with(_internal.ragged_batch(self._plan, size, drop), structure)
+        plan = _internal.ragged_batch(self._plan, size, drop)
+        splits = _internal.dtype_name(row_splits_dtype)
+        if splits not in ("int64", "int32"):
+            raise errors.make(
+                "argument", f"ragged_batch: row_splits_dtype has to be int64 or int32, not {splits}"
+            )
+        if splits == "int32":
+            plan = _internal.cast(plan, _splits_dtypes(structure), "checked")
+        return self._with(plan, structure)
 
     @recorded
     def pack(
@@ -187,6 +197,15 @@ class RaggedRows(Base):
         flags = (strategy == "best_fit", drop)
         plan = _internal.pack(self._plan, size, token, flags, order)
         return self._with(plan, dict.fromkeys(keys, LEAF))
+
+
+def _splits_dtypes(structure: Structure) -> list[str | None]:
+    """For each component of a batch "int32" if it is a row split of a ragged part, else None."""
+    if isinstance(structure, Ragged):
+        return [None, "int32"]
+    if not structures.is_container(structure):
+        return [None] * len(structures.flatten(structure))
+    return [dtype for part in structures.parts(structure) for dtype in _splits_dtypes(part)]
 
 
 def _keys(structure: Structure) -> list[str]:

@@ -162,9 +162,12 @@ class _Worker:
             # Frameworks share only what cannot change: a writable map has them copy.
             file = reduction.recv_handle(self.connection)
             self._areas[number] = Area(file, writable=is_copied)
-        if not is_copied:
-            self._lent.add(number)
-        return self._areas[number].views(where, self._dtypes)
+        views = self._areas[number].views(where, self._dtypes)
+        if is_copied:
+            # Before another thread calls this worker, which then writes there again.
+            return [_internal.tensor(view) for view in views]
+        self._lent.add(number)
+        return views
 
     def dismiss(self) -> None:
         """Asks an idle worker to end."""
