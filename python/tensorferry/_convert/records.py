@@ -23,16 +23,19 @@ def is_structured(value: Any) -> bool:
 
 
 def fields(value: Any) -> dict[str, Any]:
-    """The fields that hold numbers, as views; nested ones are dicts. Warns about the others.
+    """The fields that hold numbers or strings, as views; nested ones are dicts. Warns about the
+    others.
 
     Raises:
-        tensorferry.errors.InvalidArgumentError: no field holds numbers.
+        tensorferry.errors.InvalidArgumentError: no field holds either.
     """
     left: dict[str, str] = {}
     found = _fields(value, "", left)
     if not found:
         why = "; ".join(f"{name!r}: {why}" for name, why in left.items()) or "there are none"
-        raise errors.make("unsupported_dtype", f"no field of the array holds numbers: {why}")
+        raise errors.make(
+            "unsupported_dtype", f"no field of the array holds numbers or strings: {why}"
+        )
     for name, why in left.items():
         _log.warning("a structured array: left out: field %r: %s", name, why)
     return found
@@ -68,8 +71,10 @@ def flat(value: Any) -> dict[str, Any]:
 
 
 def _why_not(field: Any) -> str | None:
+    if field.dtype.kind in "SUT" and field.ndim == 1:
+        return None  # datasets carry strings in one dimension
     try:
-        _internal.dtype_name(getattr(field, "dtype", type(field)))
+        _internal.dtype_name(field.dtype)
     except errors.Error:
         return str(kinds.error(field))
     return None

@@ -36,11 +36,11 @@ class Sources(Base):
                 in files opened by :func:`tensorferry.open`. Rows of an h5py, zarr or netCDF4 array,
                 and of similar ones, are read a batch at a time. A table of pandas, polars or Arrow
                 is one array of two dimensions; a dict of its columns keeps them apart. A NumPy
-                array with fields is a dict of those that hold numbers, read in place. Rows of
-                different lengths are those of :meth:`from_ragged`, except lists. Strings in one
-                dimension are carried as ``bytes``: see docs/strings.md. Elements that were handed
-                out never change. Writable memory is read when an element is made, so a later write
-                shows in elements not yet made: pass a copy to prevent that.
+                array with fields is a dict of those that hold numbers or strings, read in place.
+                Rows of different lengths are those of :meth:`from_ragged`, except lists. Strings in
+                one dimension are carried as ``bytes``: see docs/strings.md. Elements that were
+                handed out never change. Writable memory is read when an element is made, so a later
+                write shows in elements not yet made: pass a copy to prevent that.
             name: accepted for compatibility with tf.data.
 
         Raises:
