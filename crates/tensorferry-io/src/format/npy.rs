@@ -131,7 +131,7 @@ fn trailing(array: &Located) -> u64 {
 /// Locates the elements of a `.npy` file.
 ///
 /// # Errors
-/// Errors of the header inside [`Error::InFile`]; [`tensorferry_core::Error::WrongLength`].
+/// Errors of the header inside [`crate::Error::InFile`]; [`tensorferry_core::Error::WrongLength`].
 pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
     let header = read_header(&mut Section::whole(file), io("read", file.name()))
         .map_err(|error| error.in_file(file.name()))?;
@@ -155,8 +155,8 @@ pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
 /// Bytes are in this machine's order.
 ///
 /// # Errors
-/// [`Error::Io`]; [`tensorferry_core::Error::UnsupportedDType`] for bfloat16, which `.npy` cannot
-/// represent (convert to float32, which represents all its values).
+/// [`crate::Error::Io`]; [`tensorferry_core::Error::UnsupportedDType`] for bfloat16, which `.npy`
+/// cannot represent (convert to float32, which represents all its values).
 pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
     let path = path.as_ref();
     atomic_write(path, |file| {
