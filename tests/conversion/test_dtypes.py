@@ -159,6 +159,8 @@ def test_python_types_mean_the_dtypes_of_tensorflow():
     ids=str,
 )
 def test_a_dtype_without_numbers_is_refused_everywhere(function, dtype, tmp_path):
+    if dtype in (str, tf.string) and function in ("TensorSpec", "output_types", "map"):
+        pytest.skip("datasets carry strings: see tests/dataset/test_strings.py")
     with pytest.raises((errors.InvalidTypeError, errors.InvalidArgumentError), match="dtype"):
         FUNCTIONS[function](dtype, tmp_path)
 

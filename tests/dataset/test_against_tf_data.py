@@ -167,7 +167,7 @@ def test_scan_and_reduce(tf) -> None:
         lambda: tfy.Dataset.range(3).repeat().shuffle(),
         lambda: tfy.Dataset.from_tensor_slices((IMAGES, LABELS[:3])),
         lambda: tfy.Dataset.from_tensor_slices(np.int32(1)),
-        lambda: tfy.Dataset.from_tensor_slices(["a", "b"]),
+        lambda: tfy.Dataset.from_tensor_slices(np.array(["2020"], "M8[D]")),
     ],
 )
 def test_impossible_arguments_are_refused_when_the_dataset_is_made(build) -> None:

@@ -77,6 +77,8 @@ CALLS: dict[tuple[str, str], Call] = {
     ("shuffle", "seed"): lambda n: numbers().shuffle(6, seed=n),
     ("shuffle", "block"): lambda n: numbers().shuffle(seed=1, block=n),
     ("filter", "batch_size"): lambda n: numbers().filter(evens, batched=True, batch_size=n),
+    ("pack", "length"): lambda n: tfy.Dataset.from_ragged(np.arange(9), [0, 4, 9]).pack(n),
+    ("ragged_batch", "batch_size"): lambda n: rows().ragged_batch(n),
     ("split", "sizes"): lambda n: numbers().split(n)[0],
     ("split", "seed"): lambda n: numbers().split(0.5, seed=n)[0],
     ("sample", "num_samples"): lambda n: numbers().sample(n),

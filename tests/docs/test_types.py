@@ -62,7 +62,8 @@ dataset.unknown_method  # E: attr-defined
 reveal_type(dataset.batch(2).map(lambda x: x).shuffle(4))  # R: tensorferry.dataset.Dataset
 reveal_type(tfy.Dataset.load(Path("folder")))  # R: tensorferry.dataset.Dataset
 reveal_type(dataset.apply(lambda d: d.take(1)))  # R: tensorferry.dataset.Dataset
-reveal_type(tfy.open("a.npy", "npy"))  # R: tensorferry._internal.Array
+npy = tfy.open("a.npy", "npy")
+reveal_type(npy)  # R: tensorferry._internal.Array | tensorferry._files.opened.Arrays
 reveal_type(tfy.open(["a.npz"], "npz"))  # R: tensorferry._files.opened.Arrays
 reveal_type(tfy.open("a"))  # R: tensorferry._internal.Array | tensorferry._files.opened.Arrays
 reveal_type(tfy.__version__)  # R: str
