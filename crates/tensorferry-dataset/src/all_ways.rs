@@ -103,7 +103,7 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
         wanted.iter().map(|&(index, slot)| RowRequest { index, slot }).collect();
     dataset
         .stage
-        .gather(crate::stage::Columns::All, &mut requests, &mut out, cx)
+        .gather(crate::request::Columns::All, &mut requests, &mut out, cx)
         .map_err(|error| error.to_string())?;
     drop(out);
     for slot in (0..slots).filter(|slot| wanted.iter().all(|(_, taken)| taken != slot)) {

@@ -10,11 +10,11 @@ use crate::error::{Error, Result};
 use crate::execute::in_order::InOrder;
 use crate::execute::in_parallel::{Computed, InParallel};
 use crate::names::Names;
+use crate::request::{Columns, RowPart};
 use crate::spec::{Cardinality, Component};
 use crate::stack::{DEEPEST, STEP, check_depth, grown};
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Hints, RowPart,
-    Stage, Step,
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step,
 };
 use crate::user_fn::captures;
 use crate::user_fn::function::UserFn;

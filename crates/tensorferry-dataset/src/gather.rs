@@ -2,8 +2,9 @@
 //! gather of some components through one of all.
 
 use crate::error::Result;
+use crate::request::Columns;
 use crate::spec::{Component, tensors};
-use crate::stage::{Columns, Context, Element, gather_each, not_indexed};
+use crate::stage::{Context, Element, gather_each, not_indexed};
 use tensorferry_core::{ByteOrder, Layout, Tensor};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;

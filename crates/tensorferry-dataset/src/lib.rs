@@ -37,6 +37,7 @@ pub(crate) mod names;
 #[cfg(test)]
 mod order_tests;
 pub(crate) mod promise;
+pub(crate) mod request;
 pub(crate) mod shuffle;
 pub(crate) mod sources;
 pub(crate) mod spec;

@@ -288,7 +288,7 @@ fn check_indexed(
         .enumerate()
         .map(|(slot, &at)| RowRequest { index: at as u64, slot })
         .collect();
-    dataset.stage.gather(crate::stage::Columns::All, &mut requests, &mut out, &cx)?;
+    dataset.stage.gather(crate::request::Columns::All, &mut requests, &mut out, &cx)?;
     for (component, bytes) in memory.iter().enumerate() {
         let gathered: Vec<i64> = bytes
             .chunks_exact(8)

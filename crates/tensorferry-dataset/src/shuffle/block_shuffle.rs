@@ -4,6 +4,7 @@ use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::execute::memory_budget::MemoryBudget;
 use crate::gather::get_by_gather;
+use crate::request::{Columns, RowPart};
 use crate::shuffle::block_order::{BlockOrder, Group};
 use crate::shuffle::group_buffer::{Input, Kind};
 use crate::shuffle::orders::Orders;
@@ -11,9 +12,7 @@ use crate::shuffle::permutation::LONGEST;
 use crate::shuffle::prng::Seed;
 use crate::shuffle::shuffle::ShuffleOptions;
 use crate::spec::Cardinality;
-use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Epoch, Hints, RowPart, Stage,
-};
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, Elements, Epoch, Hints, Stage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorferry_io::cancel::CancelToken;

@@ -2,14 +2,14 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::request::{Columns, RowPart};
 use crate::shuffle::buffer::{BufferShuffle, described};
 use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::{LONGEST, Permutation};
 use crate::shuffle::prng::Seed;
 use crate::spec::Cardinality;
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, RowPart, Stage,
-    not_indexed,
+    CheckpointInfo, Context, Dataset, Element, Elements, Hints, Stage, not_indexed,
 };
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;

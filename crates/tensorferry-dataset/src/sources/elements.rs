@@ -2,8 +2,9 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::request::Columns;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Columns, Context, Dataset, Element, Elements, Stage};
+use crate::stage::{Context, Dataset, Element, Elements, Stage};
 use crate::user_fn::function::Capture;
 use crate::value::check;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! Windows of tokens in files.
 
 use crate::error::Result;
+use crate::request::Columns;
 use crate::sources::token_windows::TokenWindows;
-use crate::stage::{Columns, Context};
+use crate::stage::Context;
 use tensorferry_core::{ByteOrder, View};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowRun;

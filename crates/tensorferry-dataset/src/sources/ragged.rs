@@ -2,14 +2,13 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::request::{Request, RowPart, each_group};
 use crate::shuffle::prng;
 use crate::sources::row_splits::RowSplits;
 use crate::sources::slices::identities;
 use crate::sources::values::{Place, Values};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{
-    CheckpointInfo, Context, Dataset, Element, Elements, Hints, Request, RowPart, Stage, each_group,
-};
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::{Error as CoreError, Shape, Tensor, TensorSpec};
 use tensorferry_io::array::row_source::RowRun;
 use tensorferry_io::array::tensor_rows::Source;

@@ -3,9 +3,10 @@
 use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::gather::MADE_ROWS;
+use crate::request::Columns;
 use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled};

@@ -3,8 +3,9 @@
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::gather::MADE_ROWS;
+use crate::request::Columns;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Columns, Context, Dataset, Element, Elements, Stage};
+use crate::stage::{Context, Dataset, Element, Elements, Stage};
 use tensorferry_core::{Casting, DType, Kind, Shape, Tensor, TensorSpec, View, ViewMut};
 use tensorferry_io::convert::convert_into;
 use tensorferry_io::gather::request::RowRequest;

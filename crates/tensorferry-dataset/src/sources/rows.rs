@@ -3,9 +3,10 @@
 use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::gather::get_by_gather;
+use crate::request::Columns;
 use crate::sources::slices::{common_len, described, shareable};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
+use crate::stage::{Context, Dataset, Element, Elements, Hints, Stage};
 use std::sync::Arc;
 use tensorferry_core::Tensor;
 use tensorferry_io::array::array::Array;

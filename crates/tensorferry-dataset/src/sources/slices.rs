@@ -2,9 +2,10 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::request::Columns;
 use crate::shuffle::prng;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Stage};
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, Elements, Stage};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
 use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Shape, Tensor, TensorSpec};
 use tensorferry_io::array::tensor_rows::Source;

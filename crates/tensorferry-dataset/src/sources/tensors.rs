@@ -2,8 +2,9 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::Result;
+use crate::request::Columns;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Shape, Tensor, TensorSpec};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::tensor_rows::Source;

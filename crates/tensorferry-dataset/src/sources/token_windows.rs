@@ -4,10 +4,11 @@
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::gather::get_by_gather;
+use crate::request::Columns;
 use crate::sources::values::{Place, Values};
 use crate::sources::window_starts::WindowStarts;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
+use crate::stage::{Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::Error as CoreError;
 use tensorferry_core::{
     ByteOrder, Casting, DType, Index, Shape, Tensor, TensorSpec, View, ViewMut, convert_into,

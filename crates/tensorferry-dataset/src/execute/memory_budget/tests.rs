@@ -1,8 +1,9 @@
 use crate::checkpoint::change::Change;
 use crate::execute::memory_budget::*;
 use crate::gather::get_by_gather;
+use crate::request::Columns;
 use crate::spec::Cardinality;
-use crate::stage::{Columns, Context, Dataset, Element, Elements, Epoch, Hints, Stage};
+use crate::stage::{Context, Dataset, Element, Elements, Epoch, Hints, Stage};
 use crate::{BatchOptions, ShuffleOptions};
 use std::sync::atomic::AtomicU64;
 use tensorferry_io::gather::request::RowRequest;

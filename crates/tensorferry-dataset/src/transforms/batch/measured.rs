@@ -2,7 +2,8 @@
 //! into the batch.
 
 use crate::error::Result;
-use crate::stage::{Columns, Context, Dataset, Element, RowPart, Value};
+use crate::request::{Columns, RowPart};
+use crate::stage::{Context, Dataset, Element, Value};
 use tensorferry_core::{ByteOrder, DType, Dims, Layout, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;

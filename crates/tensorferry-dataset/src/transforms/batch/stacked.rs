@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::gather::MADE_ROWS;
-use crate::stage::{Columns, Context, Dataset, Element, Value};
+use crate::request::Columns;
+use crate::stage::{Context, Dataset, Element, Value};
 use tensorferry_core::{ByteOrder, Layout, Tensor};
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;

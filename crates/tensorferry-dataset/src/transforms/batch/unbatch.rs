@@ -4,11 +4,12 @@ use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::names::Names;
+use crate::request::Columns;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Interrupted, Stage, Step,
-    Value, not_indexed, step, value_of,
+    Context, Dataset, Element, ElementIter, Elements, Epoch, Interrupted, Stage, Step, Value,
+    not_indexed, step, value_of,
 };
 use tensorferry_core::{ALIGNMENT, Index, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;

@@ -3,11 +3,9 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
+use crate::request::{Columns, Request, RowPart, each_group};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{
-    Columns, Context, Dataset, Element, ElementIter, Elements, Request, RowPart, Stage, Step,
-    each_group, step, value_of,
-};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step, step, value_of};
 use tensorferry_core::{Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;

@@ -3,10 +3,9 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
+use crate::request::{Columns, RowPart};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{
-    Columns, Context, Dataset, Element, ElementIter, Elements, RowPart, Stage, Step, not_indexed,
-};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step, not_indexed};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;

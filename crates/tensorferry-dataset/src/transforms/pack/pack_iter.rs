@@ -3,7 +3,8 @@
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::gather::get_by_gather;
-use crate::stage::{Columns, Context, Element, ElementIter, Step, step, uninterrupted, value_of};
+use crate::request::Columns;
+use crate::stage::{Context, Element, ElementIter, Step, step, uninterrupted, value_of};
 use crate::transforms::pack::best_fit::best_fit;
 use crate::transforms::pack::fragments::{Fragment, Place};
 use crate::transforms::pack::packing::Packing;

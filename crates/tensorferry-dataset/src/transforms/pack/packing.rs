@@ -1,9 +1,10 @@
 //! [`Packing`]: what windows of packed rows are made of.
 
 use crate::error::{Error, Result};
+use crate::request::Columns;
 use crate::spec;
 use crate::spec::Component;
-use crate::stage::{Columns, Context, Dataset};
+use crate::stage::{Context, Dataset};
 use crate::transforms::pack::fragments::{
     Fragment, Window, write_ends, write_positions, write_segments,
 };

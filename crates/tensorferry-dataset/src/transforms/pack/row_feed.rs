@@ -3,8 +3,9 @@
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::names::Names;
+use crate::request::RowPart;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Context, Dataset, Element, ElementIter, RowPart, Step, step, value_of};
+use crate::stage::{Context, Dataset, Element, ElementIter, Step, step, value_of};
 use crate::transforms::pack::fragments::{Fragment, unequal};
 use crate::transforms::pack::window_index::Lengths;
 use std::collections::VecDeque;

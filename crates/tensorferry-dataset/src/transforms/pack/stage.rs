@@ -3,11 +3,10 @@
 use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::gather::get_by_gather;
+use crate::request::Columns;
 use crate::shuffle::orders::Orders;
 use crate::spec::Cardinality;
-use crate::stage::{
-    Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Stage, not_indexed,
-};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Stage, not_indexed};
 use crate::transforms::pack::fragments::Fragment;
 use crate::transforms::pack::pack_iter::{BestFitIter, ConcatIter};
 use crate::transforms::pack::packing::{PackOptions, PackStrategy, Packing};

@@ -2,8 +2,9 @@
 
 use crate::error::Result;
 use crate::execute::stats::converting;
+use crate::request::{Columns, RowPart};
 use crate::spec::Component;
-use crate::stage::{Columns, Context, RowPart, not_indexed};
+use crate::stage::{Context, not_indexed};
 use crate::transforms::row_map::row_map::{Block, RowMap};
 use crate::transforms::row_map::stage::RowMapStage;
 use tensorferry_core::{Dims, TensorSpec};

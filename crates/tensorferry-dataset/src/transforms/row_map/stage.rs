@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::execute::stats::converting;
 use crate::gather::gather_some;
 use crate::names::Names;
+use crate::request::{Columns, RowPart};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Hints, RowPart,
-    Stage, Step, gather_each, uninterrupted,
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step,
+    gather_each, uninterrupted,
 };
 use crate::transforms::row_map::row_map::{Block, RowMap};
 use std::sync::Arc;
@@ -529,7 +530,7 @@ mod tests {
         let mut requests: Vec<RowRequest> =
             (0..100).map(|slot| RowRequest { index: slot as u64, slot }).collect();
         assert!(matches!(
-            map.stage.gather(crate::stage::Columns::All, &mut requests, &mut out, &cx),
+            map.stage.gather(crate::request::Columns::All, &mut requests, &mut out, &cx),
             Err(Error::Interrupted)
         ));
     }

@@ -9,10 +9,11 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
+use crate::request::Columns;
 use crate::spec::Cardinality;
 use crate::stage::{
-    Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Hints, Interrupted, Stage,
-    Step, gather_each, step, value_of,
+    Context, Dataset, Element, ElementIter, Elements, Epoch, Hints, Interrupted, Stage, Step,
+    gather_each, step, value_of,
 };
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -3,10 +3,9 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
+use crate::request::{Columns, RowPart};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, RowPart, Stage, Step,
-};
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;

@@ -7,11 +7,10 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::request::{Columns, RowPart};
 use crate::shuffle::prng::{self, Purpose, Random, Seed};
 use crate::spec::Cardinality;
-use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, RowPart, Stage,
-};
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, Elements, Hints, Stage};
 use crate::transforms::select::select::no_random_access;
 use std::sync::Arc;
 use tensorferry_io::gather::request::RowRequest;

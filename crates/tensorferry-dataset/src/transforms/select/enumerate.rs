@@ -4,10 +4,10 @@ use crate::checkpoint::change::Change;
 use crate::element_iter::numbered;
 use crate::error::{Error, Result};
 use crate::gather::MADE_ROWS;
+use crate::request::{Columns, RowPart};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, RowPart, Stage,
-    Value,
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
 };
 use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;

@@ -3,10 +3,11 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::Result;
+use crate::request::{Columns, Request, RowPart, each_group};
 use crate::spec::Cardinality;
 use crate::stage::{
-    Columns, Context, Dataset, Element, ElementIter, Elements, Hints, Request, RowPart, Stage,
-    Step, each_group, step, uninterrupted, value_of,
+    Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step, step, uninterrupted,
+    value_of,
 };
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;

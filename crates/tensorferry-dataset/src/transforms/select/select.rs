@@ -2,10 +2,9 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::request::{Columns, RowPart};
 use crate::spec::Cardinality;
-use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, RowPart, Stage,
-};
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, Elements, Hints, Stage};
 use crate::transforms::select::indices::Indices;
 use tensorferry_core::Tensor;
 use tensorferry_io::array::array::Array;
