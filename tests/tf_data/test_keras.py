@@ -111,7 +111,7 @@ def test_each_epoch_of_fit_is_the_next_one_of_the_dataset() -> None:
     [
         ("list_files", "from_files"),
         ("snapshot", "save"),
-        ("ragged_batch", "padded_batch"),
+        ("dense_to_ragged_batch", "ragged_batch"),
         ("sparse_batch", r"to_tf_data\(\)"),
         ("rejection_resample", "sample_from_datasets"),
         ("get_single_element", "next"),
