@@ -79,7 +79,7 @@ def test_best_fit_cuts_only_rows_that_are_too_long(rows, length, eos):
     ]
     expected = [token for row in rows for token in row + ([] if eos is None else [eos])]
     assert sorted(seen) == sorted(expected)
-    # Best-fit decreasing needs at most 11/9 of the least possible, and one more.
+    # Best-fit decreasing needs at most 11/9 of the least number, which is at most twice the tokens.
     assert len(packed) <= 11 / 9 * (sum(totals) / length) * 2 + 1
 
 

@@ -367,3 +367,12 @@ def test_a_state_of_other_rows_is_refused():
     with pytest.raises(errors.InvalidArgumentError, match="plan"):
         iter(ragged([*LENGTHS, 1]).padded_batch(2)).load_state_dict(state)
     assert len(str(state)) < 400
+
+
+@pytest.mark.parametrize("stage", ["batch", "padded_batch", "ragged_batch", "unbatch", "rebatch"])
+def test_ragged_batches_are_not_rows(stage):
+    # Two rows of three values have as many values as row splits.
+    batches = tfy.Dataset.from_ragged([[1, 2], [3]]).ragged_batch(2)
+    for dataset in (batches, tfy.Dataset.zip({"a": batches, "b": tfy.Dataset.range(1).batch(1)})):
+        with pytest.raises(errors.InvalidArgumentError, match=f"{stage}: .*ragged batches"):
+            getattr(dataset, stage)(*([] if stage == "unbatch" else [2]))

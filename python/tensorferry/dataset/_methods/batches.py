@@ -9,7 +9,7 @@ import numpy as np
 from tensorferry import _arguments, errors
 from tensorferry._typing import Indices, Nest, ShapeLike, TensorLike
 from tensorferry.dataset._base import Base, recorded
-from tensorferry.dataset._methods import padding, strings
+from tensorferry.dataset._methods import padding, ragged_structure, strings
 
 
 class Batches(Base):
@@ -58,6 +58,7 @@ class Batches(Base):
         size = _arguments.positive(batch_size, "padded_batch", "batch_size")
         way = "Pad the other parts with pad_to, then batch; or use ragged_batch."
         strings.refuse(self, "padded_batch", way)
+        ragged_structure.refuse_batches(self._structure, "padded_batch")
         spec = self._plan.spec
         shapes = padding.shapes(self._structure, spec, padded_shapes, "padded_batch")
         values = padding.values(self._structure, spec, padding_values, "padded_batch")
@@ -86,6 +87,7 @@ class Batches(Base):
         >>> len(rows), [int(x) for x in rows.as_numpy_iterator()]
         (4, [1, 2, 3, 4])
         """
+        ragged_structure.refuse_batches(self._structure, "unbatch")
         strings.refuse(self, "unbatch", "Leave out the batch before it.")
         return self._with(self._plan.unbatch())
 
@@ -113,6 +115,7 @@ class Batches(Base):
         >>> [batch.tolist() for batch in batches.as_numpy_iterator()]
         [[0, 1, 2], [3], [4, 5, 6], [7]]
         """
+        ragged_structure.refuse_batches(self._structure, "rebatch")
         strings.refuse(self, "rebatch", "Leave out the batch before it.")
         if any(np.ndim(size) for size in _arguments.several(batch_size)):
             raise errors.make(

@@ -124,6 +124,7 @@ class RaggedRows(Base):
         drop = _arguments.flag(drop_remainder, "ragged_batch", "drop_remainder")
         spec = iter(self._plan.spec)
         strings.refuse_several(self, "ragged_batch")
+        ragged_structure.refuse_batches(self._structure, "ragged_batch")
 
         def batched(leaf: Structure) -> Structure:
             part = next(spec)

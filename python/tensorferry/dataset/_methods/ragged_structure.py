@@ -10,6 +10,7 @@ from tensorferry._convert import ragged, reading, text
 from tensorferry._files import opened
 from tensorferry._internal import Array
 from tensorferry._nest import structures
+from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.structures import LEAF, Structure
 from tensorferry._nest.text import TEXT, Texts
 
@@ -19,6 +20,19 @@ def has_ragged(value: Any) -> bool:
     if ragged.is_ragged(value) or text.is_text(value):
         return True
     return structures.is_container(value) and any(map(has_ragged, structures.parts(value)))
+
+
+def refuse_batches(structure: Structure, stage: str) -> None:
+    """Refuses elements that are ragged batches: their values and row splits have no common rows."""
+    if isinstance(structure, Ragged):
+        raise errors.make(
+            "argument",
+            f"{stage}: elements hold ragged batches, which are neither rows nor stacked. Use "
+            f"{stage} in the place of ragged_batch, or map them to dense tensors.",
+        )
+    if structures.is_container(structure):
+        for part in structures.parts(structure):
+            refuse_batches(part, stage)
 
 
 def plan(values: Any, stage: str, lists: bool) -> tuple[_internal.Plan, Structure]:

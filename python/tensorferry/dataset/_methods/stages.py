@@ -10,7 +10,7 @@ from tensorferry._nest import structures
 from tensorferry._nest.structures import LEAF, Nested
 from tensorferry.dataset import _seeds
 from tensorferry.dataset._base import Base, recorded
-from tensorferry.dataset._methods import strings
+from tensorferry.dataset._methods import ragged_structure, strings
 from tensorferry.dataset._methods.checks import check, same_elements
 from tensorferry.dataset._options import limits
 
@@ -47,6 +47,7 @@ class Stages(Base):
         >>> [batch.tolist() for batch in batches.as_numpy_iterator()]
         [[1, 2], [3]]
         """
+        ragged_structure.refuse_batches(self._structure, "batch")
         size = _arguments.positive(batch_size, "batch", "batch_size")
         drop = _arguments.flag(drop_remainder, "batch", "drop_remainder")
         if structures.has_text(self._structure):
