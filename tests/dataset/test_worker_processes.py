@@ -72,7 +72,7 @@ DRAWING = {
     "interleave": lambda: rows().take(8).interleave(shuffled_sixes, cycle_length=3, block_length=2),
     "group_by_window": lambda: rows().group_by_window(remainder, shuffled_window, window_size=5),
     "random_crop": lambda: rows().batch(COUNT).random_crop(COUNT).unbatch().shuffle(),
-    "flip": lambda: rows().batch(8).flip(0).unbatch(),
+    "flip": lambda: rows().batch(2).flip(0).unbatch(),
     "several": lambda: rows().shuffle().batch(6).shuffle().unbatch(),
     "repeat": lambda: rows().shuffle().repeat(2),
     "select": lambda: rows().select(range(COUNT - 1, -1, -1)).shuffle(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tensorferry as tfy
 
 from tests.support.processes import LIMITED, run_python
 
@@ -164,6 +165,19 @@ def test_an_element_larger_than_memory_is_not_saved(kind, tmp_path):
         print("caught")
     """
     assert run_python(LIMITED + ENDLESS + code, kind, str(tmp_path)).split() == ["caught"]
+
+
+@pytest.mark.parametrize("make", ["batch", "padded_batch", "window"])
+def test_a_memory_error_of_a_function_ends_a_batch(make):
+    """The elements after it would fail as well: the batch does not go on to ask for them."""
+
+    def exhausted(x):
+        raise MemoryError
+
+    rows = tfy.Dataset.range(10**12).with_format("numpy")
+    whole = getattr(rows.filter(exhausted), make)(10**9)
+    with pytest.raises(MemoryError):
+        next(iter(whole))
 
 
 LISTS = {

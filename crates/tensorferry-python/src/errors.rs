@@ -4,14 +4,14 @@ use crate::runtime::attach::{attached, is_exiting};
 use crate::runtime::deferred_drop::Keep;
 use crate::runtime::exception::{self, exception};
 use crate::runtime::unwinding::guard;
-use pyo3::exceptions::{PyBaseException, PyOSError, PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyBaseException, PyMemoryError, PyOSError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use std::fmt::{self, Display};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry::Error;
-use tensorferry::error::IoError;
+use tensorferry::error::{CoreError, IoError};
 use tensorferry_tensorflow::InPython;
 
 /// An exception of the class for `code`.
@@ -50,20 +50,25 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
 }
 
 /// An exception of a user's function, as an error that any thread may drop or print.
-pub(crate) struct Raised(Option<Keep<Py<PyBaseException>>>);
+pub(crate) struct Raised {
+    /// `None` if the function could not run because the interpreter is exiting.
+    exception: Option<Keep<Py<PyBaseException>>>,
+    is_memory_error: bool,
+}
 
 impl Raised {
     pub(crate) fn new(raised: Bound<'_, PyBaseException>) -> Self {
-        Self(Some(Keep::new(raised.unbind())))
+        let is_memory_error = raised.is_instance_of::<PyMemoryError>();
+        Self { exception: Some(Keep::new(raised.unbind())), is_memory_error }
     }
 
     /// An error of a function that could not run because the interpreter is exiting.
     pub(crate) fn exiting() -> Self {
-        Self(None)
+        Self { exception: None, is_memory_error: false }
     }
 
     pub(crate) fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBaseException>> {
-        match &self.0 {
+        match &self.exception {
             Some(kept) => Some(kept.get()?.bind(py).clone()),
             None => Some(exception(py, is_exiting())),
         }
@@ -92,7 +97,14 @@ impl fmt::Debug for Raised {
     }
 }
 
-impl std::error::Error for Raised {}
+/// The source of a `MemoryError`, by which batches know it.
+static NO_MEMORY: CoreError = CoreError::Allocation { bytes: 0 };
+
+impl std::error::Error for Raised {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if self.is_memory_error { Some(&NO_MEMORY) } else { None }
+    }
+}
 
 /// The stage and element that an error happened at.
 type Place = Option<(&'static str, u64)>;

@@ -62,7 +62,8 @@ layer_errors! {
         } = "element_mismatch" / Argument,
         /// A function of the caller failed: a map, a predicate, a generator, a row reader.
         Function {
-            /// Its error.
+            /// Its error. If it is [`tensorferry_core::Error::Allocation`], or one of its sources
+            /// is, stages that collect elements stop there.
             source: Box<dyn std::error::Error + Send + Sync>,
         } = "function" / Function,
         /// A checkpoint that cannot be restored into this dataset.

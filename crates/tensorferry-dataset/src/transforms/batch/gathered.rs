@@ -6,11 +6,23 @@ use crate::names::Names;
 use crate::spec::Component;
 use crate::stage::{Context, Dataset, Element, ElementIter, Step, step, uninterrupted, value_of};
 use std::ops::Range;
+use tensorferry_core::Error as CoreError;
 use tensorferry_io::memory::room::{Room, collected};
 
-/// Whether an allocation failed. The next elements would fail too, so a batch stops there.
+/// Whether an allocation failed, in a user function or here. The next elements would fail too, so a
+/// batch stops there.
 pub(crate) fn is_no_memory(error: &Error) -> bool {
-    error.code() == "allocation"
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = match error.innermost() {
+        Error::Function { source } => Some(&**source),
+        _ => return error.code() == "allocation",
+    };
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(CoreError::Allocation { .. })) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An iterator, and the elements read from it for the next batch.
