@@ -4,7 +4,9 @@ use crate::runtime::attach::{attached, is_exiting};
 use crate::runtime::deferred_drop::Keep;
 use crate::runtime::exception::{self, exception};
 use crate::runtime::unwinding::guard;
-use pyo3::exceptions::{PyBaseException, PyMemoryError, PyOSError, PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{
+    PyBaseException, PyMemoryError, PyOSError, PyRuntimeError, PyStopIteration,
+};
 use pyo3::prelude::*;
 use std::fmt::{self, Display};
 use std::io;

@@ -3,6 +3,16 @@
 use crate::transforms::pack::fragments::{Fragment, Place, Window};
 use std::collections::BTreeSet;
 
+/// Windows of tokens that are planned together.
+const GROUP_WINDOWS: usize = 256;
+/// Rows that are planned together, if they are short.
+const GROUP_ROWS: usize = 1 << 16;
+
+/// Whether `rows` rows of `tokens` tokens make up a group, whose rows are packed together.
+pub(crate) fn is_group(window: Window, tokens: usize, rows: usize) -> bool {
+    tokens >= window.length.saturating_mul(GROUP_WINDOWS) || rows >= GROUP_ROWS
+}
+
 /// Packs rows, of these lengths from row `first` on, into windows. A row longer than a window is
 /// cut into parts of a whole window each; its last part is packed like a short row.
 ///

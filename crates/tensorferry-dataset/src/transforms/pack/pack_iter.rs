@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::gather::get_by_gather;
 use crate::request::Columns;
 use crate::stage::{Context, Element, ElementIter, Step, step, uninterrupted, value_of};
-use crate::transforms::pack::best_fit::best_fit;
+use crate::transforms::pack::best_fit::{best_fit, is_group};
 use crate::transforms::pack::fragments::{Fragment, Place};
 use crate::transforms::pack::packing::Packing;
 use crate::transforms::pack::row_feed::RowFeed;
@@ -102,11 +102,6 @@ impl ElementIter for ConcatIter {
     }
 }
 
-/// Windows of tokens that are planned together.
-const GROUP_WINDOWS: usize = 256;
-/// Rows that are planned together, if they are short.
-const GROUP_ROWS: usize = 1 << 16;
-
 /// Windows in which rows are placed where they fit best, a group of rows at a time.
 pub(crate) struct BestFitIter {
     packing: Arc<Packing>,
@@ -149,9 +144,8 @@ impl BestFitIter {
     /// Plans the next group; `None` if there are no more rows.
     fn plan(&mut self) -> Step<()> {
         let size = self.packing.window;
-        let most = size.length.saturating_mul(GROUP_WINDOWS);
         let mut tokens: usize = self.lens.iter().map(|len| size.tokens(*len)).sum();
-        while tokens < most && self.lens.len() < GROUP_ROWS {
+        while !is_group(size, tokens, self.lens.len()) {
             let row = self.first.saturating_add(self.lens.len() as u64);
             let Some(len) = self.feed.length(row, &self.cx)? else { break };
             let len = match len {

@@ -38,6 +38,8 @@ pub struct PackOptions {
 /// Rows whose windows are indexed anew in each epoch. More are packed in order: looking up their
 /// lengths would delay the first window by more than a second.
 const MOST_ROWS: u64 = 1 << 24;
+/// Rows whose windows are planned in advance, where they fit best. Planning takes longer.
+const MOST_FITTED_ROWS: u64 = 1 << 22;
 
 /// What the stage and its iterators share.
 pub(crate) struct Packing {
@@ -98,14 +100,17 @@ impl Packing {
         })
     }
 
-    /// The number of rows, if windows have an index: every epoch has the same rows, and an index of
-    /// each epoch takes little time.
+    /// The number of rows, if windows have an index: every epoch has the same rows, and as many
+    /// windows, and an index takes little time.
     pub(crate) fn indexed_rows(&self) -> Option<u64> {
         let hints = &self.input.hints;
-        let usable = self.measured
-            && self.options.strategy == PackStrategy::Concat
-            && !hints.elements_differ;
-        let most = if hints.depends_on_epoch { MOST_ROWS } else { u64::MAX };
+        let most = match self.options.strategy {
+            PackStrategy::BestFit if hints.depends_on_epoch => return None,
+            PackStrategy::BestFit => MOST_FITTED_ROWS,
+            PackStrategy::Concat if hints.depends_on_epoch => MOST_ROWS,
+            PackStrategy::Concat => u64::MAX,
+        };
+        let usable = self.measured && !hints.elements_differ;
         self.input.cardinality().finite().filter(|rows| usable && *rows <= most)
     }
 

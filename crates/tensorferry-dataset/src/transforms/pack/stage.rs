@@ -7,11 +7,12 @@ use crate::request::Columns;
 use crate::shuffle::orders::Orders;
 use crate::spec::Cardinality;
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Stage, not_indexed};
+use crate::transforms::pack::fit_index::FitIndex;
 use crate::transforms::pack::fragments::Fragment;
 use crate::transforms::pack::pack_iter::{BestFitIter, ConcatIter};
 use crate::transforms::pack::packing::{PackOptions, PackStrategy, Packing};
 use crate::transforms::pack::row_feed::parts;
-use crate::transforms::pack::window_index::{Lengths, WindowIndex};
+use crate::transforms::pack::window_index::WindowIndex;
 use std::sync::Arc;
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
@@ -19,15 +20,19 @@ use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Pack {
     packing: Arc<Packing>,
-    /// Where windows begin in each epoch, if element `i` follows from `i` alone.
+    /// Present if element `i` follows from `i` alone.
     index: Option<Index>,
 }
 
-struct Index {
-    rows: u64,
-    /// Number of tokens in every epoch.
-    tokens: u64,
-    epochs: Orders<u64, Arc<WindowIndex>>,
+enum Index {
+    /// Where windows begin in each epoch.
+    Concat {
+        rows: u64,
+        /// Number of tokens in every epoch.
+        tokens: u64,
+        epochs: Orders<u64, Arc<WindowIndex>>,
+    },
+    BestFit(FitIndex),
 }
 
 impl Dataset {
@@ -36,9 +41,10 @@ impl Dataset {
     /// shape: the segment of each token, which numbers the rows of the window from 1 on and is 0
     /// where the window is empty, and its position in the segment.
     ///
-    /// With [`PackStrategy::Concat`], if the lengths of rows are known and every epoch has the same
-    /// rows, in any order, the result is indexed: windows can be shuffled. If the order differs by
-    /// epoch, this holds for up to 2^24 rows. Otherwise windows follow from the rows in order.
+    /// If the lengths of rows are known and every epoch has the same rows, the result is indexed:
+    /// windows can be shuffled. With [`PackStrategy::Concat`], epochs may differ in their order, up
+    /// to 2^24 rows; with [`PackStrategy::BestFit`] they have one order, of up to 2^22 rows.
+    /// Otherwise windows follow from the rows in order.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -72,51 +78,44 @@ impl Index {
         let Some(rows) = packing.indexed_rows() else { return Ok(None) };
         let cx = Context::new(Epoch(0), CancelToken::default());
         let first = packing.index(rows, &cx)?;
+        if packing.options.strategy == PackStrategy::BestFit {
+            // Of the first index, only the check that components agree is needed.
+            let index = FitIndex::new(&packing.input, rows, packing.window, &cx);
+            return Ok(Some(Self::BestFit(index.map_err(|error| packing.input.explain(error))?)));
+        }
         let (tokens, epochs) = (first.tokens(), Orders::default());
         epochs.of(0, || Arc::new(first));
-        Ok(Some(Self { rows, tokens, epochs }))
+        Ok(Some(Self::Concat { rows, tokens, epochs }))
     }
 
-    /// The index of the epoch.
-    fn of(&self, packing: &Packing, cx: &Context) -> Result<Arc<WindowIndex>> {
-        let epoch = if packing.input.depends_on_epoch() { cx.epoch.0 } else { 0 };
-        self.epochs.try_of(epoch, || packing.index(self.rows, cx).map(Arc::new))
+    /// Number of windows in every epoch.
+    fn windows(&self, packing: &Packing) -> u64 {
+        let length = packing.window.length as u64;
+        match self {
+            Self::Concat { tokens, .. } if packing.options.drop_remainder => tokens / length,
+            Self::Concat { tokens, .. } => tokens.div_ceil(length),
+            Self::BestFit(index) => index.windows(),
+        }
     }
-}
 
-impl Pack {
     /// The fragments of the requested windows, in the order of the requests.
     fn fragments(
         &self,
-        index: &WindowIndex,
+        packing: &Packing,
         requests: &[RowRequest],
         cx: &Context,
     ) -> Result<Vec<Vec<Fragment>>> {
-        let (packing, mut lengths) = (&self.packing, Lengths::new());
-        let (window, input) = (packing.window, &packing.input);
-        let mut next = None;
-        let mut all = Vec::with_capacity(requests.len());
-        for request in requests {
-            let mut place = match next {
-                Some((index, place)) if index == request.index => place,
-                _ => {
-                    let token = request.index.saturating_mul(window.length as u64);
-                    index.find(input, token, (window, &mut lengths), cx)?
-                }
-            };
-            let (mut filled, mut fragments) = (0, Vec::new());
-            while filled < window.length
-                && let Some(len) = lengths.get(input, place.row, index.rows(), cx)?
-            {
-                if let Some(fragment) = window.add(&mut place, len, filled) {
-                    filled += fragment.total();
-                    fragments.push(fragment);
-                }
+        let input = (&packing.input, packing.window);
+        match self {
+            Self::Concat { rows, epochs, .. } => {
+                let epoch = if packing.input.depends_on_epoch() { cx.epoch.0 } else { 0 };
+                let index = epochs.try_of(epoch, || packing.index(*rows, cx).map(Arc::new))?;
+                index.fragments(requests, input, cx)
             }
-            all.push(fragments);
-            next = Some((request.index + 1, place));
+            Self::BestFit(index) => {
+                index.fragments(requests.iter().map(|request| request.index), input, cx)
+            }
         }
-        Ok(all)
     }
 }
 
@@ -127,12 +126,8 @@ impl Stage for Pack {
     }
 
     fn cardinality(&self) -> Cardinality {
-        let length = self.packing.window.length as u64;
         match (&self.index, self.packing.input.cardinality()) {
-            (Some(index), _) if self.packing.options.drop_remainder => {
-                Cardinality::Finite(index.tokens / length)
-            }
-            (Some(index), _) => Cardinality::Finite(index.tokens.div_ceil(length)),
+            (Some(index), _) => Cardinality::Finite(index.windows(&self.packing)),
             (None, Cardinality::Infinite) => Cardinality::Infinite,
             _ => Cardinality::Unknown,
         }
@@ -170,7 +165,7 @@ impl Stage for Pack {
     ) -> Result<()> {
         let Some(index) = &self.index else { return Err(not_indexed("pack")) };
         let input = &self.packing.input;
-        let fragments = self.fragments(&*index.of(&self.packing, cx)?, requests, cx)?;
+        let fragments = index.fragments(&self.packing, requests, cx)?;
         let firsts = requests.iter().map(|request| request.slot * self.packing.window.length);
         let windows: Vec<(usize, &[Fragment])> =
             firsts.zip(fragments.iter().map(Vec::as_slice)).collect();
@@ -368,6 +363,26 @@ mod tests {
     }
 
     #[test]
+    fn windows_of_best_fit_have_random_access() {
+        let lens: Vec<usize> = (0..2000).map(|at| at * 37 % 61).collect();
+        for (length, eos) in [(7, false), (61, true), (100, false)] {
+            let pack = |rows: &Dataset| rows.pack(length, options(PackStrategy::BestFit, eos));
+            let rows = rows(&lens);
+            let (packed, plain) = (pack(&rows).unwrap(), pack(&streamed(&rows)).unwrap());
+            assert!(packed.is_indexed() && !plain.is_indexed());
+            let expected = windows(&plain);
+            assert_eq!(packed.cardinality().finite(), Some(expected.len() as u64));
+            assert_eq!(windows(&packed), expected);
+            let order = Tensor::from_vec(vec![9_i64, 3, 3, 0, 40], &[5]).unwrap();
+            let picked = windows(&packed.select(&order.try_into().unwrap()).unwrap());
+            assert_eq!(picked, [9, 3, 3, 0, 40].map(|at| expected[at].clone()));
+            // Epochs of another order have windows of their own.
+            let reshuffled = pack(&rows.shuffle(ShuffleOptions::default()).unwrap()).unwrap();
+            assert!(!reshuffled.is_indexed());
+        }
+    }
+
+    #[test]
     fn rows_that_fit_are_not_cut() {
         for eos in [false, true] {
             let pack = |rows: &Dataset| rows.pack(10, options(PackStrategy::BestFit, eos)).unwrap();
@@ -430,14 +445,14 @@ mod tests {
         let errors: Vec<String> =
             iterated.iter().filter_map(|window| window.err().map(|e| e.to_string())).collect();
         assert_eq!(errors.len(), 2, "{errors:?}");
-        let best = PackOptions { strategy: PackStrategy::BestFit, ..PackOptions::default() };
-        assert_eq!(
-            rest(&mut stream(&unequal.pack(6, best).unwrap()))
-                .iter()
-                .filter(|text| text.contains("element"))
-                .count(),
-            2
-        );
+        let best = options(PackStrategy::BestFit, false);
+        let error = unequal.pack(6, best.clone()).unwrap_err().to_string();
+        assert!(error.contains("pack: element 3"), "{error}");
+        let reshuffled = unequal.shuffle(ShuffleOptions::default()).unwrap();
+        for rows in [streamed(&unequal), reshuffled] {
+            let all = rest(&mut stream(&rows.pack(6, best.clone()).unwrap()));
+            assert_eq!(all.iter().filter(|text| text.contains("element")).count(), 2, "{all:?}");
+        }
     }
 
     #[test]

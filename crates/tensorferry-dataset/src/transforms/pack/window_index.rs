@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::stage::{Context, Dataset};
 use crate::transforms::batch::measured::consecutive;
-use crate::transforms::pack::fragments::{Place, Window, unequal};
+use crate::transforms::pack::fragments::{Fragment, Place, Window, unequal};
+use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::memory::room::Room;
 
 /// Rows between two entries of the index.
@@ -90,15 +91,47 @@ impl WindowIndex {
         self.tokens
     }
 
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
+    /// The fragments of the requested windows, in the order of the requests.
+    ///
+    /// # Errors
+    /// As [`WindowIndex::find`].
+    pub(crate) fn fragments(
+        &self,
+        requests: &[RowRequest],
+        (input, window): (&Dataset, Window),
+        cx: &Context,
+    ) -> Result<Vec<Vec<Fragment>>> {
+        let mut lengths = Lengths::new();
+        let mut next = None;
+        let mut all = Vec::with_capacity(requests.len());
+        for request in requests {
+            let mut place = match next {
+                Some((index, place)) if index == request.index => place,
+                _ => {
+                    let token = request.index.saturating_mul(window.length as u64);
+                    self.find(input, token, (window, &mut lengths), cx)?
+                }
+            };
+            let (mut filled, mut fragments) = (0, Vec::new());
+            while filled < window.length
+                && let Some(len) = lengths.get(input, place.row, self.rows, cx)?
+            {
+                if let Some(fragment) = window.add(&mut place, len, filled) {
+                    filled += fragment.total();
+                    fragments.push(fragment);
+                }
+            }
+            all.push(fragments);
+            next = Some((request.index + 1, place));
+        }
+        Ok(all)
     }
 
     /// The place of a token.
     ///
     /// # Errors
     /// Those of looking lengths up; [`Error::ElementMismatch`] if the lengths have changed.
-    pub(crate) fn find(
+    fn find(
         &self,
         input: &Dataset,
         token: u64,
