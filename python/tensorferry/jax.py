@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError as error:
     raise installed.missing(error, "jax", "tensorferry.jax") from None
 
-__all__ = ["convert_to_tensor", "from_tensor"]
+__all__ = ["convert_to_tensor", "from_tensor", "from_tensors"]
 
 
 def convert_to_tensor(
@@ -73,6 +73,14 @@ def from_tensor(tensor: Tensor, casting: Casting = "checked") -> jax.Array:
     as ``casting`` says.
     """
     return jax.dlpack.from_dlpack(_Shared(_narrowed(tensor, casting, None)))
+
+
+def from_tensors(tensors: list[Tensor]) -> list[jax.Array]:
+    """As :func:`from_tensor`, of each. JAX takes many NumPy arrays at once in less time than as
+    many DLPack capsules, and shares their memory too.
+    """
+    arrays = [_narrowed(tensor, "checked", None).numpy() for tensor in tensors]
+    return jax.device_put(arrays, jax.local_devices(backend="cpu")[0])
 
 
 def _kept(dtype: Any) -> Any:

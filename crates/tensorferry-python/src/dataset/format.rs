@@ -11,7 +11,9 @@ use numpy::npyffi::PY_ARRAY_API;
 use pyo3::exceptions::PyModuleNotFoundError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyList;
 use tensorferry::buffers::pool::PoolBuffer;
+use tensorferry::dataset::Element;
 use tensorferry::{Casting, Tensor};
 
 /// The kinds of tensors that iteration returns.
@@ -51,7 +53,10 @@ impl Format {
             Self::Torch => {
                 Opened::Torch(function(py, &TORCH, "torch.utils.dlpack", "from_dlpack", "torch")?)
             }
-            Self::Jax => Opened::Jax(function(py, &JAX, "tensorferry.jax", "from_tensor", "jax")?),
+            Self::Jax => Opened::Jax {
+                one: function(py, &JAX, "tensorferry.jax", "from_tensor", "jax")?,
+                all: function(py, &JAX_ALL, "tensorferry.jax", "from_tensors", "jax")?,
+            },
             Self::NumPy => Opened::NumPy,
             Self::Tensorferry => Opened::Tensorferry,
         })
@@ -60,6 +65,9 @@ impl Format {
 
 static TORCH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static JAX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static JAX_ALL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+/// Components that JAX takes faster together than one by one.
+const TOGETHER: usize = 3;
 
 fn function<'py>(
     py: Python<'py>,
@@ -93,12 +101,30 @@ fn missing(py: Python<'_>, error: PyErr, framework: &str) -> PyErr {
 pub(crate) enum Opened<'py> {
     TensorFlow(Door<'py>),
     Torch(&'py Bound<'py, PyAny>),
-    Jax(&'py Bound<'py, PyAny>),
+    Jax { one: &'py Bound<'py, PyAny>, all: &'py Bound<'py, PyAny> },
     NumPy,
     Tensorferry,
 }
 
 impl<'py> Opened<'py> {
+    /// All components at once, where that is faster; `None` where it is not.
+    pub(crate) fn together(
+        &self,
+        py: Python<'py>,
+        element: &Element,
+    ) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+        let Self::Jax { all, .. } = self else { return Ok(None) };
+        let tensors: Option<Vec<_>> = element.iter().map(|value| value.tensor().ok()).collect();
+        let Some(tensors) = tensors.filter(|tensors| tensors.len() >= TOGETHER) else {
+            return Ok(None);
+        };
+        let tensors =
+            tensors.into_iter().map(|tensor| PyTensor::object(py, normal(py, tensor.clone())?));
+        let tensors = PyList::new(py, tensors.collect::<PyResult<Vec<_>>>()?)?;
+        let arrays = attach::call(all, (tensors,))?;
+        Ok(Some(arrays.try_iter()?.collect::<PyResult<_>>()?))
+    }
+
     /// One component.
     pub(crate) fn hand_out(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
         match self {
@@ -106,7 +132,7 @@ impl<'py> Opened<'py> {
             Self::Torch(from_dlpack) => {
                 attach::call(from_dlpack, (capsule::legacy(py, writable(py, tensor)?)?,))
             }
-            Self::Jax(from_tensor) => attach::call(from_tensor, (PyTensor::object(py, tensor)?,)),
+            Self::Jax { one, .. } => attach::call(one, (PyTensor::object(py, tensor)?,)),
             Self::NumPy => numpy(py, tensor),
             Self::Tensorferry => Ok(PyTensor::object(py, normal(py, tensor)?)?.into_any()),
         }

@@ -148,6 +148,9 @@ impl Packer {
         if !self.texts.is_empty() {
             return self.pack_texts(py, opened, element);
         }
+        if let Some(values) = opened.together(py, &element)? {
+            return fill(py, &self.template, &values);
+        }
         let mut values =
             element.into_iter().enumerate().map(|(at, value)| self.hand_out(py, opened, at, value));
         if matches!(self.template, Template::Leaf(_))
