@@ -20,6 +20,7 @@ MEMORY = 1 << 30
 COLUMNS = 40
 COUNT, QUICK_COUNT = 1_000_000, 200_000
 SIZE = 512
+PREFETCH = 4
 
 IDIOM = "np.take of each column"
 JAX_IDIOM = "np.take and jnp.asarray of each column"
@@ -39,7 +40,7 @@ def run(*, quick: bool) -> list[Row]:
         f"c{at}": np.arange(count, dtype=np.float32 if at % 2 else np.int64)
         for at in range(COLUMNS)
     }
-    shuffled = Dataset.from_tensor_slices(columns).shuffle(seed=7).batch(SIZE)
+    shuffled = Dataset.from_tensor_slices(columns).shuffle(seed=7).batch(SIZE).prefetch(PREFETCH)
     found = rates(_passes(columns, shuffled), repetitions=5 if quick else 7)
     _check(shuffled, count)
     what = f"{COLUMNS} columns, shuffled batches of {SIZE}, "
