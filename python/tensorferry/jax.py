@@ -80,7 +80,8 @@ def from_tensors(tensors: list[Tensor]) -> list[jax.Array]:
     many DLPack capsules, and shares their memory too.
     """
     arrays = [_narrowed(tensor, "checked", None).numpy() for tensor in tensors]
-    return jax.device_put(arrays, jax.local_devices(backend="cpu")[0])
+    made: list[jax.Array] = jax.device_put(arrays, jax.local_devices(backend="cpu")[0])
+    return made
 
 
 def _kept(dtype: Any) -> Any:

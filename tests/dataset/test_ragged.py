@@ -184,7 +184,7 @@ def test_lists_are_packed_once():
     assert wide.element_spec == tf.TensorSpec((None,), tf.int64)
     assert plain(wide) == [[1], [], [2**40]]
     with pytest.raises(errors.Error, match="no common one"):
-        tfy.Dataset.from_ragged([[1], [0.5]])
+        tfy.Dataset.from_ragged([[1], np.array([0.5])])
     with pytest.raises(errors.Error, match="row 1 is a number"):
         tfy.Dataset.from_ragged([[1], 2])
     with pytest.raises(errors.Error, match="more than their length"):
@@ -376,3 +376,61 @@ def test_ragged_batches_are_not_rows(stage):
     for dataset in (batches, tfy.Dataset.zip({"a": batches, "b": tfy.Dataset.range(1).batch(1)})):
         with pytest.raises(errors.InvalidArgumentError, match=f"{stage}: .*ragged batches"):
             getattr(dataset, stage)(*([] if stage == "unbatch" else [2]))
+
+
+@pytest.mark.parametrize("make", ["arrow", "record batch", "polars", "pandas"])
+def test_tables_with_lists_or_strings_are_dicts_of_columns(make):
+    pyarrow, polars = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    pandas = pytest.importorskip("pandas")
+    columns = {"ids": [[1, 2], [], [3]], "label": [0, 1, 0], "text": ["a", "", "c"]}
+    arrow = pyarrow.table(columns)
+    table = {
+        "arrow": lambda: arrow,
+        "record batch": lambda: arrow.to_batches()[0],
+        "polars": lambda: polars.DataFrame(columns),
+        "pandas": lambda: arrow.to_pandas(types_mapper=pandas.ArrowDtype),
+    }[make]()
+    dataset = tfy.Dataset.from_tensor_slices(table).with_format("numpy")
+    found = [{key: np.asarray(part).tolist() for key, part in one.items()} for one in dataset]
+    assert found == [
+        {"ids": ids, "label": label, "text": text.encode()}
+        for ids, label, text in zip(*columns.values(), strict=True)
+    ]
+    padded = dataset.map(lambda one: {key: one[key] for key in ("ids", "label")}).padded_batch(3)
+    assert plain(padded) == [{"ids": [[1, 2], [0, 0], [3, 0]], "label": [0, 1, 0]}]
+    beside = tfy.Dataset.from_tensor_slices((table, [5, 6, 7]))
+    assert [int(number) for _, number in beside.as_numpy_iterator()] == [5, 6, 7]
+
+
+def test_lists_of_one_length_are_rows_too():
+    pyarrow, polars = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    fixed = pyarrow.array([[9, 9], [1, 2], [3, 4]], pyarrow.list_(pyarrow.int64(), 2))[1:]
+    assert plain(tfy.Dataset.from_ragged(fixed)) == [[1, 2], [3, 4]]
+    series = polars.Series([[1, 2], [3, 4]], dtype=polars.Array(polars.Int64, 2))
+    assert plain(tfy.Dataset.from_ragged(series)) == [[1, 2], [3, 4]]
+    assert tfy.Dataset.from_tensor_slices(fixed).element_spec.shape == (2,)
+    with pytest.raises(errors.InvalidArgumentError, match="1 nulls"):
+        tfy.Dataset.from_ragged(pyarrow.array([[1, 2], None], fixed.type))
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype"),
+    [
+        ([[1, 2], [], [3.5]], "float32"),
+        ([(1, 2.5), (3,)], "float32"),
+        ([[np.float64(1.5)], [1]], "float64"),
+        ([[1.5], [2**40]], "float32"),
+        ([[1], [2**40]], "int64"),
+    ],
+)
+def test_numbers_of_lists_have_one_dtype(rows, dtype):
+    dataset = tfy.Dataset.from_ragged(rows)
+    assert plain(dataset) == [list(map(float, row)) if "f" in dtype else row for row in rows]
+    assert dataset.element_spec.dtype == dtype
+
+
+def test_whole_numbers_that_a_float_does_not_hold_are_refused():
+    with pytest.raises(errors.ValueOverflowError, match="from_ragged: row 1"):
+        tfy.Dataset.from_ragged([[1.5], [2**25 + 1]])
+    with pytest.raises(errors.InvalidTypeError, match="bool, int32"):
+        tfy.Dataset.from_ragged([[True], [1]])

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tensorferry import _internal, errors
+from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import reading, tables
 from tensorferry._files import opened
 from tensorferry._nest.ragged import Ragged
@@ -31,14 +31,14 @@ def is_ragged(value: Any) -> bool:
 
 
 def parts(value: Any, what: str = _STAGE) -> list[Part]:
-    """The rows of a ragged value, or of a list of rows."""
+    """The rows of a ragged value, of a list of rows, or of Arrow's lists of one length."""
     if isinstance(value, Ragged):
         return [of_values(value.values, "splits", [value.row_splits], what)]
     if _is_tensorflow(value):
         return [_of_tensorflow(value, what)]
     if _is_nested_torch(value):
         return [_of_torch(value, what)]
-    arrow = _arrow(value)
+    arrow = _arrow(value, fixed=True)
     if arrow is not None:
         return _of_arrow(arrow, what)
     return [_of_list(value, what)]
@@ -88,21 +88,24 @@ def _of_torch(value: Any, what: str) -> Part:
     return of_values(values, "starts", [offsets[:-1].contiguous(), lengths], what)
 
 
-def _arrow(value: Any) -> Any:
-    """The Arrow array of lists that a value is, or has; None for any other."""
+def _arrow(value: Any, fixed: bool = False) -> Any:
+    """The Arrow array of lists that a value is, or has; None for any other. With ``fixed``, the
+    lists may be of one length, which are arrays elsewhere.
+    """
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
     if pandas is not None and isinstance(value, pandas.Series):
         if not isinstance(value.dtype, getattr(pandas, "ArrowDtype", ())):
             return None
         value = value.array.__arrow_array__()
     elif polars is not None and isinstance(value, polars.Series):
-        if value.dtype != polars.List:
+        if value.dtype != polars.List and not (fixed and value.dtype == polars.Array):
             return None
         value = value.to_arrow()
     pyarrow = sys.modules.get("pyarrow")
     if pyarrow is None or not isinstance(value, pyarrow.Array | pyarrow.ChunkedArray):
         return None
-    return value if _is_list(value.type) else None
+    is_fixed = fixed and pyarrow.types.is_fixed_size_list(value.type)
+    return value if is_fixed or _is_list(value.type) else None
 
 
 def _is_list(kind: Any) -> bool:
@@ -127,6 +130,10 @@ def _of_arrow(array: Any, what: str) -> list[Part]:
 
 
 def _of_chunk(chunk: Any, what: str) -> Part:
+    if sys.modules["pyarrow"].types.is_fixed_size_list(chunk.type):
+        rows = tables.column(chunk, what)
+        lengths = np.full(len(chunk), chunk.type.list_size)
+        return of_values(rows.reshape(-1, *rows.shape[2:]), "lengths", [lengths], what)
     kind = chunk.type.value_type
     if _is_list(kind):
         raise errors.make(
@@ -168,6 +175,8 @@ def _of_list(rows: Any, what: str) -> Part:
             "row_splits= or row_lengths=.",
         ) from None
     arrays = [_row(row, at, what) for at, row in enumerate(rows)]
+    if all(isinstance(row, list | tuple) for row in rows):
+        arrays = _as_one_list(arrays, what)
     lengths = np.array([len(array) for array in arrays], np.int64)
     values = _joined(arrays, what)
     return (values, True), "lengths", [(lengths, True)]
@@ -178,6 +187,19 @@ def _row(row: Any, at: int, what: str) -> Any:
     if array.ndim == 0:
         raise errors.make("argument", f"{what}: row {at} is a number, not a list or an array")
     return array
+
+
+def _as_one_list(arrays: list[Any], what: str) -> list[Any]:
+    """Rows that were lists, with a float in the place of each number if there is a float."""
+    floats = {array.dtype for array in arrays if array.size and array.dtype.kind == "f"}
+    if len(floats) != 1 or all(array.dtype.kind == "f" for array in arrays if array.size):
+        return arrays
+    (name,) = (dtype.name for dtype in floats)
+    made = []
+    for at, array in enumerate(arrays):
+        with _arguments.named(f"{what}: row {at}"):
+            made.append(_internal.tensor(array, name).numpy() if array.dtype.kind == "i" else array)
+    return made
 
 
 def _joined(arrays: list[Any], what: str) -> Any:

@@ -95,6 +95,16 @@ def read(
     return _frame(value, dtype, casting, copy)
 
 
+def columns(value: Any) -> dict[Any, Any] | None:
+    """The columns of a table by name; None for any other value."""
+    if not _is_frame(value) and not _is(value, "polars", "LazyFrame"):
+        exported = _is_exporter(value) and _has_columns(value) and _column_reader(value) is None
+        if not exported or not hasattr(type(value), "__arrow_c_stream__"):
+            return None
+        value = sys.modules["pyarrow"].table(value)
+    return {name: column for name, column, _ in _columns(value)}
+
+
 def column(array: Any, what: str) -> Any:
     """The numbers of an Arrow array as an ndarray. ``what`` names it in messages."""
     return _arrow(array, what)

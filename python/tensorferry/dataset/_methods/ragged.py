@@ -161,7 +161,7 @@ class RaggedRows(Base):
         from 0 in each segment. With them, attention can stop at the ends of rows. Elements that are
         dicts of several rows of equal length, such as tokens and labels, keep their keys.
 
-        With "concat", if the rows come from :meth:`from_ragged` and every epoch has the same rows,
+        If the rows come from :meth:`from_ragged` and every epoch has the same rows, with "concat"
         in any order, the result has random access: ``pack(n).shuffle()`` shuffles windows exactly.
         Other rows are packed as they come.
 

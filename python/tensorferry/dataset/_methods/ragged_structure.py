@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._convert import ragged, reading, text
+from tensorferry._convert import ragged, reading, tables, text
 from tensorferry._files import opened
 from tensorferry._internal import Array
 from tensorferry._nest import structures
@@ -17,9 +17,19 @@ from tensorferry._nest.text import TEXT, Texts
 
 def has_ragged(value: Any) -> bool:
     """Whether a part of a structure holds rows of different lengths: strings are rows of bytes."""
-    if ragged.is_ragged(value) or text.is_text(value):
+    if _is_varying(value) or _columns(value) is not None:
         return True
     return structures.is_container(value) and any(map(has_ragged, structures.parts(value)))
+
+
+def _is_varying(value: Any) -> bool:
+    return ragged.is_ragged(value) or text.is_text(value)
+
+
+def _columns(value: Any) -> dict[Any, Any] | None:
+    """The columns of a table that is not one array: some of them hold lists or strings."""
+    columns = tables.columns(value)
+    return columns if columns is not None and any(map(_is_varying, columns.values())) else None
 
 
 def refuse_batches(structure: Structure, stage: str) -> None:
@@ -78,6 +88,7 @@ def _place(leaf: Any) -> Structure:
 
 def has_text(value: Any) -> bool:
     """Whether a part of a structure is a string or holds strings."""
+    value = _columns(value) or value
     if structures.is_container(value):
         return any(map(has_text, structures.parts(value)))
     return text.is_text(value)
@@ -111,6 +122,7 @@ class _Leaf:
 
 def _wrapped(value: Any) -> Any:
     """The structure with a leaf in the place of each ragged value."""
+    value = _columns(value) or value
     if ragged.is_ragged(value):
         return _Leaf(value)
     if text.is_text(value):
