@@ -102,6 +102,15 @@ def test_workers_share_a_map_style_dataset(workers: int, method: str | None) -> 
         assert listed(ours) == listed(loader(reference(), batch_size=7))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_of_pytorch_without_a_format_too(workers: int) -> None:
+    dataset = tfy.Dataset.from_tensor_slices((X, Y))
+    ours = loader(dataset, workers, "spawn" if workers else None, batch_size=7)
+    assert listed(ours) == listed(loader(reference(), batch_size=7))
+    parts = loader(data.Subset(dataset, [3, 1]), batch_size=2)
+    assert [batch[1].tolist() for batch in parts] == [[3, 1]]
+
+
 def test_elements_are_collated_whatever_their_structure() -> None:
     dataset = tfy.Dataset.from_tensor_slices({"x": X, "y": (Y, Y + 1)}).with_format("torch")
     batch = next(iter(loader(dataset, batch_size=4)))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NoReturn, Self, SupportsIndex, overload
@@ -121,7 +122,12 @@ class Parts(Base):
         return self.select(key)
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Any]:
-        """The elements at several indices, gathered together, as ``DataLoader`` asks for them."""
+        """The elements at several indices, gathered together, as ``DataLoader`` asks for them.
+
+        ``DataLoader`` cannot collate TensorFlow's tensors: in their place it gets PyTorch's.
+        """
+        if self._format == "tensorflow" and "torch" in sys.modules:
+            return self.with_format("torch").__getitems__(indices)
         positions = [self._position(operator.index(at)) for at in indices]
         if not positions or not _rows.are_uniform(self._plan.spec):
             return [self[at] for at in positions]
