@@ -4,7 +4,7 @@
 //! A kernel is one plain loop, compiled once per pair of dtypes, casting and level of vector
 //! instructions. It is chosen once per conversion. [`table`] lists all kernels. A pair is in the
 //! row that names the ways in which its values can fail to fit, and only the castings that differ
-//! there are compiled.
+//! there are compiled. Narrowing at [`CpuLevel::Avx2`] has loops of its own.
 //!
 //! # Limitations
 //! Conversions of real to complex numbers are rare and bound by memory, so they are compiled for
@@ -13,12 +13,14 @@
 use super::Casting;
 use super::halves::{Brain, Half};
 use super::lanes::{Bit, Cast, Checked, Lane, Pair, Rule, Saturate, Wrap};
+#[cfg(target_arch = "x86_64")]
+use super::narrowing;
 use crate::DType;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Converts `n` native elements, which may be unaligned but do not overlap, and returns whether all
 /// values fit.
-type Run = unsafe fn(*const u8, *mut u8, usize) -> bool;
+pub(super) type Run = unsafe fn(*const u8, *mut u8, usize) -> bool;
 
 /// Converts packed elements of one dtype to packed elements of another.
 #[derive(Clone, Copy, Debug)]
@@ -236,7 +238,11 @@ const SKIPPED: usize = 15;
 /// # Safety
 /// As [`Kernel::run`].
 #[inline(always)]
-unsafe fn each<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize) -> bool {
+pub(super) unsafe fn each<S: Lane, D, R: Rule<S, D>>(
+    src: *const u8,
+    dst: *mut u8,
+    n: usize,
+) -> bool {
     let (src, dst) = (src.cast::<S>(), dst.cast::<D>());
     if !R::IS_QUICK {
         // SAFETY: the caller's promise.
@@ -484,5 +490,11 @@ pub(super) fn kernel_at(
         (DType::Complex128, DType::Complex64) => (DType::Float64, DType::Float32, 2),
         pair => (pair.0, pair.1, 1),
     };
+    #[cfg(target_arch = "x86_64")]
+    if (level, casting) == (CpuLevel::Avx2, Casting::Checked)
+        && let Some(run) = narrowing::checked(from, to)
+    {
+        return Some(Kernel { run, parts, is_copy: false });
+    }
     Some(Kernel { run: table(from, to, level, casting)?, parts, is_copy: false })
 }

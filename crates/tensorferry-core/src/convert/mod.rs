@@ -29,6 +29,8 @@ mod dispatch;
 mod float_lanes;
 mod halves;
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod narrowing;
 mod range;
 #[doc(hidden)]
 pub mod rows;

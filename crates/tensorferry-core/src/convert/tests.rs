@@ -138,6 +138,7 @@ fn kernels_exist_exactly_where_the_conversion_is_defined() {
 
 #[test]
 fn every_kernel_agrees_with_the_oracle_value_by_value() {
+    const BLOCK: usize = 32;
     let mut random = Random(1);
     let inputs: Vec<Vec<Bytes>> =
         DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
@@ -146,22 +147,20 @@ fn every_kernel_agrees_with_the_oracle_value_by_value() {
             let Some(kernel) = kernel_at(level, from, to, casting) else { return };
             for element in &inputs[from as usize] {
                 let value = read(from, ByteOrder::Native, element);
-                let mut out = [0xa5; 16];
-                // SAFETY: one element in both; 16 bytes hold one of any dtype.
-                let fits = unsafe { kernel.run(element.as_ptr(), out.as_mut_ptr(), 1) };
                 let expected = convert_scalar(value, to, casting);
-                assert_eq!(
-                    fits,
-                    expected.is_some(),
-                    "{level:?} {from} -> {to} {casting}: {value:?}"
-                );
-                if let Some(expected) = expected {
-                    let (out, expected) = (&out[..to.size()], &expected[..to.size()]);
-                    assert!(
-                        same(to, out, expected),
-                        "{level:?} {from} -> {to} {casting}: {value:?} gave {out:?}, not \
-                        {expected:?}"
-                    );
+                // Alone, and in each place of the widest block.
+                for n in [1, BLOCK] {
+                    let src = element[..from.size()].repeat(n);
+                    let mut out = [0xa5; 16 * BLOCK];
+                    // SAFETY: `n` elements in both; 16 bytes hold one of any dtype.
+                    let fits = unsafe { kernel.run(src.as_ptr(), out.as_mut_ptr(), n) };
+                    let case = format_args!("{level:?} {from} -> {to} {casting}: {value:?}");
+                    assert_eq!(fits, expected.is_some(), "{case}");
+                    let Some(expected) = expected else { continue };
+                    for out in out[..n * to.size()].chunks(to.size()) {
+                        let expected = &expected[..to.size()];
+                        assert!(same(to, out, expected), "{case} gave {out:?}, not {expected:?}");
+                    }
                 }
             }
         });
