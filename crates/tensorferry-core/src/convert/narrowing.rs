@@ -5,19 +5,19 @@
 //! shuffles for each vector instead. Here several vectors are combined by shifts: numbers that fit,
 //! less the least value of the target, have no other bits than those of the target. Two shuffles
 //! then put the results of all of them in order.
-#![allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "numbers that do not fit are found by their high bits"
-)]
+#![allow(clippy::cast_precision_loss, reason = "powers of two")]
 
 use super::dispatch::{Run, each};
 use super::lanes::{Cast, Checked};
 use crate::DType;
 use core::arch::x86_64::{
-    __m256i, _mm256_and_si256, _mm256_or_si256, _mm256_permutevar8x32_epi32, _mm256_setr_epi8,
+    __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_pd, _mm256_add_ps,
+    _mm256_and_si256, _mm256_castpd_si256, _mm256_castps_si256, _mm256_castsi256_pd,
+    _mm256_castsi256_ps, _mm256_or_si256, _mm256_permutevar8x32_epi32, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_pd, _mm256_set1_ps, _mm256_setr_epi8,
     _mm256_setr_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_slli_epi32, _mm256_slli_epi64, _mm256_testz_si256, _mm256_xor_si256,
+    _mm256_slli_epi32, _mm256_slli_epi64, _mm256_sub_epi32, _mm256_sub_epi64, _mm256_sub_pd,
+    _mm256_sub_ps, _mm256_testz_si256, _mm256_xor_si256,
 };
 
 /// The conversion of `Self` to an integer `D` of fewer bits.
@@ -28,12 +28,15 @@ trait Narrow<D>: Cast<D> {
     const BIAS: Self::Bits;
     /// The bits of which the sum has none if the number fits.
     const HIGH: Self::Bits;
-    /// The sum, and bits that are all zero if the number is whole.
-    fn narrow(self) -> (Self::Bits, Self::Bits);
+    /// The sums of a vector's numbers, and bits that are all zero if they are whole.
+    ///
+    /// # Safety
+    /// On a CPU of [`super::CpuLevel::Avx2`].
+    unsafe fn narrow(numbers: __m256i) -> (__m256i, __m256i);
 }
 
 macro_rules! bias {
-    ($signed:expr, $us:ty, $d:ty) => {
+    ($signed:expr, $d:ty) => {
         if $signed && <$d>::MIN != 0 { 1 << (<$d>::BITS - 1) } else { 0 }
     };
 }
@@ -45,39 +48,50 @@ macro_rules! high {
 }
 
 macro_rules! from_int {
-    ($($s:ty, $us:ty: $($d:ty)*);*) => {$($(impl Narrow<$d> for $s {
+    ($s:ty, $us:ty, $add:ident, $all:ident: $($d:ty)*) => {$(impl Narrow<$d> for $s {
         type Bits = $us;
-        const BIAS: $us = bias!(<$s>::MIN != 0, $us, $d);
+        const BIAS: $us = bias!(<$s>::MIN != 0, $d);
         const HIGH: $us = high!(<$s>::MIN != 0, $us, $d);
-        #[inline(always)]
-        fn narrow(self) -> ($us, $us) {
-            ((self as $us).wrapping_add(<Self as Narrow<$d>>::BIAS), 0)
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        unsafe fn narrow(numbers: __m256i) -> (__m256i, __m256i) {
+            let bias = $all(<Self as Narrow<$d>>::BIAS.cast_signed());
+            ($add(numbers, bias), _mm256_setzero_si256())
         }
-    })*)*};
+    })*};
 }
-from_int!(
-    i64, u64: i8 i16 i32 u8 u16 u32; u64, u64: i8 i16 i32 u8 u16 u32;
-    i32, u32: i8 i16 u8 u16; u32, u32: i8 i16 u8 u16; i16, u16: i8 u8; u16, u16: i8 u8
-);
+from_int!(i64, u64, _mm256_add_epi64, _mm256_set1_epi64x: i8 i16 i32 u8 u16 u32);
+from_int!(u64, u64, _mm256_add_epi64, _mm256_set1_epi64x: i8 i16 i32 u8 u16 u32);
+from_int!(i32, u32, _mm256_add_epi32, _mm256_set1_epi32: i8 i16 u8 u16);
+from_int!(u32, u32, _mm256_add_epi32, _mm256_set1_epi32: i8 i16 u8 u16);
+from_int!(i16, u16, _mm256_add_epi16, _mm256_set1_epi16: i8 u8);
+from_int!(u16, u16, _mm256_add_epi16, _mm256_set1_epi16: i8 u8);
 
 /// By the last bits of a sum with a large number, which is rounded to a whole one.
 macro_rules! from_float {
-    ($($f:ty, $us:ty: $($d:ty)*);*) => {$($(impl Narrow<$d> for $f {
+    ($f:ty, $us:ty, [$add:ident $sub:ident $all:ident], [$sub_bits:ident $all_bits:ident],
+        [$floats:ident $bits:ident]: $($d:ty)*) => {$(impl Narrow<$d> for $f {
         type Bits = $us;
-        const BIAS: $us = bias!(true, $us, $d);
+        const BIAS: $us = bias!(true, $d);
         const HIGH: $us = high!(true, $us, $d);
-        #[inline(always)]
-        fn narrow(self) -> ($us, $us) {
-            #[allow(clippy::cast_precision_loss, reason = "a power of two")]
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        unsafe fn narrow(numbers: __m256i) -> (__m256i, __m256i) {
             const SHIFT: $f = 1.5 * (1_u64 << (<$f>::MANTISSA_DIGITS - 1)) as $f;
             const LESS: $us = SHIFT.to_bits().wrapping_sub(<$f as Narrow<$d>>::BIAS);
-            let shifted = self + SHIFT;
-            let fraction = (shifted - SHIFT) - self;
-            (shifted.to_bits().wrapping_sub(LESS), fraction.to_bits())
+            let (numbers, shift) = ($floats(numbers), $all(SHIFT));
+            let shifted = $add(numbers, shift);
+            let fractions = $sub($sub(shifted, shift), numbers);
+            ($sub_bits($bits(shifted), $all_bits(LESS.cast_signed())), $bits(fractions))
         }
-    })*)*};
+    })*};
 }
-from_float!(f64, u64: i8 i16 i32 u8 u16 u32; f32, u32: i8 i16 u8 u16);
+from_float!(f64, u64, [_mm256_add_pd _mm256_sub_pd _mm256_set1_pd],
+    [_mm256_sub_epi64 _mm256_set1_epi64x], [_mm256_castsi256_pd _mm256_castpd_si256]:
+    i8 i16 i32 u8 u16 u32);
+from_float!(f32, u32, [_mm256_add_ps _mm256_sub_ps _mm256_set1_ps],
+    [_mm256_sub_epi32 _mm256_set1_epi32], [_mm256_castsi256_ps _mm256_castps_si256]:
+    i8 i16 u8 u16);
 
 /// A loop over blocks of one vector of `$us` for each `$k`. Their results of `$bits` bits fill one
 /// vector: number `$k` of element `l`, at the bits from `$k * $bits` on, was element `l` of vector
@@ -106,17 +120,13 @@ macro_rules! blocks {
                 // A bias is the highest bit, which the exclusive or subtracts again.
                 let mut combined = bias;
                 $(
-                    let part = from.wrapping_add(start + $k * WIDTH).cast::<[S; WIDTH]>();
-                    // SAFETY: a part of `start + BLOCK <= n` readable elements, which are `Lane`s.
+                    let part = from.wrapping_add(start + $k * WIDTH).cast::<__m256i>();
+                    // SAFETY: a part of `start + BLOCK <= n` readable elements.
                     let part = unsafe { part.read_unaligned() };
-                    let (mut sum, mut fraction) = ([0; WIDTH], [0; WIDTH]);
-                    for at in 0..WIDTH {
-                        (sum[at], fraction[at]) = part[at].narrow();
-                    }
-                    // As vectors from here on: the compiler would take some numbers one by one.
-                    let sum = vector(sum);
+                    // SAFETY: the caller's promise.
+                    let (sum, fraction) = unsafe { S::narrow(part) };
                     sums = _mm256_or_si256(sums, sum);
-                    fractions = _mm256_or_si256(fractions, vector(fraction));
+                    fractions = _mm256_or_si256(fractions, fraction);
                     combined = _mm256_xor_si256(combined, $shift::<{ $k * $bits }>(sum));
                 )*
                 let out = to.wrapping_add(start).cast::<__m256i>();
