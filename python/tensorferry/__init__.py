@@ -25,6 +25,7 @@ from tensorferry._internal import (
 from tensorferry._memory import aligned_memory
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.specs import DatasetSpec, TensorSpec
+from tensorferry._nest.text import Strings
 from tensorferry._version import __version__ as __version__
 from tensorferry.dataset import Dataset, balanced_weights
 from tensorferry.dataset._options import Options
@@ -38,6 +39,7 @@ __all__ = [
     "Error",
     "Options",
     "Ragged",
+    "Strings",
     "Tensor",
     "TensorSpec",
     "aligned_memory",

@@ -80,6 +80,7 @@ __all__ = [
     "save",
     "save_arrays",
     "save_dataset",
+    "save_examples",
     "save_npy",
     "scale",
     "scale_each",
@@ -451,7 +452,12 @@ def open(
     paths: Sequence[_Path],
     format: FileFormat | None,
     mode: Mode,
-    features: Sequence[tuple[str, tuple[_Part, Any, bool, bool] | None]],
+    features: Sequence[
+        tuple[
+            str,
+            tuple[_Part, Any, bool, bool, tuple[bool, int | None] | None, str | None] | None,
+        ]
+    ],
     recipe: tuple[Any, ...],
 ) -> Array | OpenedArrays: ...
 def open_rows(
@@ -467,6 +473,11 @@ def open_raw(
 ) -> Array: ...
 def save(path: _Path, value: TensorLike, format: FileFormat | None) -> None: ...
 def format_for(path: _Path, format: FileFormat | None) -> FileFormat | None: ...
+def save_examples(
+    path: Any,
+    arrays: list[tuple[str, Any]],
+    ragged: list[tuple[str, Any, Any]],
+) -> None: ...
 def save_arrays(
     path: _Path,
     arrays: list[tuple[str, TensorLike]],

@@ -430,14 +430,12 @@ def test_different_numbers_of_rows_are_refused():
         texts().concatenate(tfy.Dataset.from_tensor_slices({"text": [1, 2], "at": [1, 2]}))
 
 
-def test_states_and_features_hold_no_strings(tmp_path):
+def test_states_hold_no_strings():
     with pytest.raises(errors.InvalidTypeError, match="a running state holds numbers"):
         texts().reduce("", lambda state, row: state)
     signature = tf.TensorSpec((None, None), tf.string)
     with pytest.raises(errors.InvalidArgumentError, match="have to be of shape"):
         tfy.Dataset.from_generator(list, output_signature=signature)
-    with pytest.raises(errors.InvalidTypeError, match="not a tensor of numbers"):
-        tfy.open(tmp_path / "x.tfrecord", features={"x": tf.TensorSpec((), tf.string)})
 
 
 def test_writable_arrays_are_copied_when_the_dataset_is_made():

@@ -25,9 +25,11 @@ pub use array::tensor_rows::Source;
 pub use cancel::{CancelToken, interrupt, interruptible};
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
 pub use error::{Advice, Error, Hint, Result};
-pub use format::file_format::{Capabilities, FeatureSpec, Format, OpenOptions, Opened, Raw};
+pub use format::file_format::{
+    Capabilities, FeatureSpec, Format, OpenOptions, Opened, Raw, Strings,
+};
 pub use format::npy::save_npy;
-pub use format::save::{save, save_arrays, save_arrays_with};
+pub use format::save::{save, save_arrays, save_arrays_with, save_examples};
 pub use format::verify::{Verified, verify};
 pub use open::{matching_files, open, open_npy, open_raw, open_sources, open_with};
 pub use storage::local::regular::open_beside;

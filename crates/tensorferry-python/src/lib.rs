@@ -52,6 +52,7 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(open::open_raw, module)?)?;
     module.add_function(wrap_pyfunction!(save::save, module)?)?;
     module.add_function(wrap_pyfunction!(save::save_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(save::save_examples, module)?)?;
     module.add_function(wrap_pyfunction!(format::format_for, module)?)?;
     module.add_function(wrap_pyfunction!(command::run_command, module)?)?;
     module.add_function(wrap_pyfunction!(ops::register_ops, module)?)?;

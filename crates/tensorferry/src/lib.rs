@@ -20,10 +20,10 @@ pub mod dataset {
 pub use tensorferry_io::convert;
 pub use tensorferry_io::{
     Array, Arrays, Capabilities, FeatureSpec, Format, Mmap, Mode, OpenOptions, Opened, Progress,
-    RaggedArray, Raw, ReadAt, ReadRange, ResumableWrite, RowReader, Stored, Verified, Version,
-    can_convert, can_write, convert_into, matching_files, open, open_beside, open_npy, open_raw,
-    open_sources, open_with, remove_leftovers, save, save_arrays, save_arrays_with, save_npy,
-    save_resumable, smallest_dtype, value_range, verify, write_file,
+    RaggedArray, Raw, ReadAt, ReadRange, ResumableWrite, RowReader, Stored, Strings, Verified,
+    Version, can_convert, can_write, convert_into, matching_files, open, open_beside, open_npy,
+    open_raw, open_sources, open_with, remove_leftovers, save, save_arrays, save_arrays_with,
+    save_examples, save_npy, save_resumable, smallest_dtype, value_range, verify, write_file,
 };
 
 pub use tensorferry_core::{

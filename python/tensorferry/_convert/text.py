@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tensorferry import errors
+from tensorferry._nest.text import Strings
 
 #: Bytes, how the numbers say where rows lie, and the numbers, as in :mod:`ragged`.
 Part: TypeAlias = tuple[tuple[Any, bool], str, list[tuple[Any, bool]]]
@@ -20,7 +21,7 @@ _ROWS = 1 << 16
 
 def is_text(value: Any) -> bool:
     """Whether a value is a string, or an array, list or column of strings."""
-    if isinstance(value, str | bytes):
+    if isinstance(value, str | bytes | Strings):
         return True
     if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
         return value.dtype.kind in _KINDS or _starts(value)
@@ -39,7 +40,7 @@ def _starts(array: Any) -> bool:
 
 def shape(value: Any) -> tuple[int | None, ...]:
     """The shape of strings, with None for every length."""
-    if isinstance(value, list):
+    if isinstance(value, list | Strings):
         return (None,)
     return (None,) * (1 if _arrow(value) is not None else _array(value).ndim)
 
@@ -53,8 +54,22 @@ def parts(value: Any, what: str) -> list[Part]:
     return [((bytes_, True), "splits", [(splits, True)])]
 
 
+def whole(value: Any, what: str) -> tuple[Any, Any]:
+    """The bytes of strings in one dimension in memory, and their row splits from 0 on."""
+    arrow = _arrow(value)
+    if arrow is None:
+        return rows(value, what)
+    values, lengths = [], [np.zeros(1, np.int64)]
+    for (flat, _), _, [(splits, _)] in _of_arrow(arrow, what):
+        values.append(flat[splits[0] : splits[-1]])
+        lengths.append(np.diff(splits).astype(np.int64))
+    return np.concatenate(values), np.concatenate(lengths).cumsum()
+
+
 def rows(value: Any, what: str) -> tuple[Any, Any]:
     """The bytes of strings in one dimension, and their row splits."""
+    if isinstance(value, Strings):
+        return _of_splits(value, what)
     array = _array(value)
     if array.ndim == 0:
         raise errors.make(
@@ -68,7 +83,7 @@ def rows(value: Any, what: str) -> tuple[Any, Any]:
         )
     if array.dtype.kind in "SU":
         return _of_array(array, what)
-    return _joined([row(item, f"{what}: row {at}") for at, item in enumerate(array.tolist())])
+    return joined([row(item, f"{what}: row {at}") for at, item in enumerate(array.tolist())])
 
 
 def row(value: Any, what: str) -> bytes:
@@ -137,7 +152,27 @@ def _of_array(array: Any, what: str) -> tuple[Any, Any]:
     return _whole(values, np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum())
 
 
-def _joined(strings: list[bytes]) -> tuple[Any, Any]:
+def _of_splits(strings: Strings, what: str) -> tuple[Any, Any]:
+    """The bytes and row splits of strings, read into memory and checked."""
+    values, splits = (np.asarray(part[:] if hasattr(part, "paths") else part) for part in strings)
+    if values.dtype != np.uint8 or values.ndim != 1:
+        raise errors.make(
+            "argument",
+            f"{what}: the values of Strings are bytes: uint8 in one dimension, not {values.dtype} "
+            f"of shape {values.shape}",
+        )
+    falls = splits.ndim != 1 or splits.dtype.kind not in "iu" or not splits.size
+    if falls or splits[0] != 0 or splits[-1] != len(values) or (np.diff(splits) < 0).any():
+        raise errors.make(
+            "argument",
+            f"{what}: the row_splits of Strings have to rise from 0 to the number of bytes, "
+            f"{len(values)}",
+        )
+    return values, splits.astype(np.int64)
+
+
+def joined(strings: list[bytes]) -> tuple[Any, Any]:
+    """The bytes of strings, one after the other, and their row splits."""
     lengths = np.fromiter(map(len, strings), np.int64, len(strings))
     return _whole(
         [np.frombuffer(b"".join(strings), np.uint8)] if strings else [],

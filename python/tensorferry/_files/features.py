@@ -8,16 +8,24 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tensorferry import errors
+from tensorferry._convert import text
 from tensorferry._nest import specs
 from tensorferry._nest.structures import LEAF
+from tensorferry._nest.text import STRING
 from tensorferry._typing import TensorSpecLike
 
 #: Names of arrays, each with the specification of its rows if given: a ``TensorSpec``, or a feature
 #: of ``tf.io``.
 Features: TypeAlias = Mapping[str, TensorSpecLike | Any | None] | Iterable[str]
 #: A component as ``_internal`` knows it, the row of a record without the feature, whether the
-#: feature has to be what TensorFlow parses as that dtype, and whether it is a feature list.
+#: feature has to be what TensorFlow parses as that dtype, and whether it is a feature list. Strings
+#: have the dtype "string", and lists of ``bytes`` as rows.
 Asked: TypeAlias = tuple[specs.Part, Any, bool, bool]
+#: The same as ``_internal`` takes it, with which part of strings it is, and the feature's name.
+Engine: TypeAlias = tuple[specs.Part, Any, bool, bool, tuple[bool, int | None] | None, str | None]
+
+#: The end of the name of the array that says where strings begin.
+SPLITS = "\0row_splits"
 
 
 def parse(features: Features | None) -> list[tuple[str, Asked | None]]:
@@ -48,24 +56,69 @@ def _asked(name: str, spec: Any) -> Asked:
     make = _FEATURES.get(kind)
     if make is not None and not isinstance(spec, specs.TensorSpec) and hasattr(spec, "dtype"):
         return make(name, spec, what)
+    if specs.is_of_strings(spec):
+        return _strings(_dims(spec.shape), what), None, True, False
     structure, parts = specs.parse(spec, what)
     if structure is not LEAF:
-        raise errors.make("wrong_type", f"{what}: {spec!r:.80} is not a tensor of numbers")
+        raise errors.make("wrong_type", f"{what}: {spec!r:.80} is not a tensor")
     return parts[0], None, False, False
 
 
+def engine(features: list[tuple[str, Asked | None]]) -> list[tuple[str, Engine | None]]:
+    """Names and specifications as ``_internal`` takes them: strings are their bytes and, where a
+    row has several, an array that says where each begins.
+    """
+    made: list[tuple[str, Engine | None]] = []
+    for name, asked in features:
+        if asked is None:
+            made.append((name, None))
+        elif asked[0][0] == STRING:
+            made += _engine_strings(name, asked)
+        else:
+            made.append((name, (*asked, None, None)))
+    return made
+
+
+def _engine_strings(name: str, asked: Asked) -> list[tuple[str, Engine | None]]:
+    (_, dims), default, exact, is_list = asked
+    joined = splits = None
+    if default is not None:
+        joined, splits = text.joined(default)
+    count = dims[0] if dims else 1
+    part: specs.Part = ("uint8", [None])
+    made: list[tuple[str, Engine | None]] = [
+        (name, (part, joined, exact, is_list, (False, count), None))
+    ]
+    if dims:
+        part = ("int64", [None if count is None else count + 1])
+        made.append((name + SPLITS, (part, splits, exact, is_list, (True, count), name)))
+    return made
+
+
+def strings(features: list[tuple[str, Asked | None]]) -> dict[str, tuple[int | None, ...]]:
+    """The shape of the strings in a row, by name."""
+    return {name: tuple(asked[0][1]) for name, asked in features if asked and asked[0][0] == STRING}
+
+
+def _strings(dims: tuple[int | None, ...] | None, what: str) -> specs.Part:
+    if dims is None or len(dims) > 1:
+        raise errors.make(
+            "argument",
+            f"{what}: strings of shape {dims}: a row is one string, or strings in one dimension",
+        )
+    return STRING, list(dims)
+
+
+def _dims(shape: Any) -> tuple[int | None, ...] | None:
+    return specs.TensorSpec(shape).shape
+
+
 def _fixed(name: str, spec: Any, what: str) -> Asked:
-    """``tf.io.FixedLenFeature``: a tensor, or one byte string."""
+    """``tf.io.FixedLenFeature``: a tensor of numbers or strings."""
     shape = _shape(spec.shape, what)
-    if _is_string(spec.dtype):
-        if shape:
-            raise errors.make(
-                "argument",
-                f"{what}: a FixedLenFeature of strings of shape {shape}: a row is one byte string. "
-                "If all strings have one length, pass TensorSpec((strings, length), 'uint8').",
-            )
-        default = spec.default_value
-        return ("uint8", [None]), None if default is None else _bytes(default, what), True, False
+    if specs.is_string(spec.dtype):
+        default = _default_strings(spec.default_value, shape, what)
+        return _strings(tuple(shape), what), default, True, False
     part = specs.parse(specs.TensorSpec(shape, spec.dtype), what)[1][0]
     return part, _default(spec.default_value, shape, what), True, False
 
@@ -74,10 +127,6 @@ def _sequence(name: str, spec: Any, what: str) -> Asked:
     """``tf.io.FixedLenSequenceFeature``: any number of tensors of one shape, in a feature list of a
     ``SequenceExample`` or, with ``allow_missing``, a feature of an ``Example``.
     """
-    if _is_string(spec.dtype):
-        raise errors.make(
-            "argument", f"{what}: a sequence of strings has rows of rows: a row is one byte string"
-        )
     part, empty, exact, _ = _rows(_shape(spec.shape, what), spec.dtype, what)
     return part, empty if spec.allow_missing else None, exact, True
 
@@ -122,15 +171,10 @@ _FEATURES = {
 
 def _rows(inner: list[int], dtype: Any, what: str) -> Asked:
     """Any number of items, none in a record without the feature."""
-    if _is_string(dtype):
-        return ("uint8", [None]), np.zeros(0, np.uint8), True, False
+    if specs.is_string(dtype):
+        return _strings((None, *inner), what), [], True, False
     part = specs.parse(specs.TensorSpec([None, *inner], dtype), what)[1][0]
     return part, np.zeros(0, np.dtype(part[0])), True, False
-
-
-def _is_string(dtype: Any) -> bool:
-    name = getattr(dtype, "name", dtype)
-    return name == "string" or dtype in (str, bytes)
 
 
 def _shape(shape: Any, what: str) -> list[int]:
@@ -144,15 +188,14 @@ def _shape(shape: Any, what: str) -> list[int]:
     return [dim for dim in dims if dim is not None]
 
 
-def _bytes(default: Any, what: str) -> Any:
-    value = default.encode() if isinstance(default, str) else np.asarray(default, object).item()
-    if isinstance(value, str):
-        value = value.encode()
-    if not isinstance(value, bytes):
-        raise errors.make(
-            "wrong_type", f"{what}: default_value={default!r:.80} is not a byte string"
-        )
-    return np.frombuffer(value, np.uint8)
+def _default_strings(value: Any, shape: list[int], what: str) -> list[bytes] | None:
+    if value is None:
+        return None
+    place = f"{what}: default_value"
+    given = np.asarray(value, object).reshape(-1).tolist()
+    if len(given) != np.prod(shape, dtype=np.int64):
+        raise errors.make("argument", f"{place} has {len(given)} values, and the shape is {shape}")
+    return [text.row(item, place) for item in given]
 
 
 def _default(value: Any, shape: list[int], what: str) -> Any:

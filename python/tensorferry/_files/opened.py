@@ -19,6 +19,7 @@ from tensorferry._internal import Array
 from tensorferry._nest import structures
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.structures import LeafMapping
+from tensorferry._nest.text import StringRows, Strings
 from tensorferry._typing import DTypeLike, FileFormat, Mode, Path, ShapeLike
 
 _log = logging.getLogger("tensorferry")
@@ -35,7 +36,7 @@ class Arrays(LeafMapping[str, Array | Any]):
     every access; :meth:`items` and :meth:`values` decompress on all cores, and leave out members
     that are not arrays of numbers, which :attr:`left_out` lists. A feature of ``tf.train.Example``
     records whose rows differ in length is a :class:`tensorferry.Ragged`, whose values are an
-    :class:`Array`.
+    :class:`Array`; one of byte strings is a :class:`tensorferry.Strings`.
 
     >>> import numpy as np, os, tempfile, tensorferry
     >>> path = os.path.join(tempfile.mkdtemp(), "train.npz")
@@ -87,8 +88,19 @@ class Arrays(LeafMapping[str, Array | Any]):
         if name not in self:
             raise KeyError(self._no_such(name))
         if name in self._inner.ragged_names():
-            return Ragged(*self._inner.ragged(name))
+            return self._ragged(name)
         return self._inner.get(name)
+
+    def _ragged(self, name: str) -> Ragged | Strings | StringRows:
+        """A feature whose rows differ in length."""
+        values = self._inner.ragged(name)
+        shape = asked.strings(self._inner.recipe()[1][3]).get(name)
+        if shape is None:
+            return Ragged(*values)
+        if shape == ():
+            return Strings(*values)
+        splits = self._inner.ragged(name + asked.SPLITS)
+        return StringRows(Ragged(*values), Ragged(*splits) if shape[0] is None else splits[0])
 
     def _no_such(self, name: object) -> str:
         names = ", ".join(map(repr, list(self)[:20])) + (", ..." if len(self) > 20 else "")
@@ -122,11 +134,11 @@ class Arrays(LeafMapping[str, Array | Any]):
         if not ragged:
             return names
         chosen = [name for name, _ in self._inner.recipe()[1][3]]
-        return sorted(names + ragged, key=chosen.index)
+        return sorted({*names, *ragged} & {*chosen}, key=chosen.index)
 
     def _all(self) -> dict[str, Array | Any]:
         found: dict[str, Array | Any] = dict(self._inner.get_all(True))
-        ragged = {name: Ragged(*self._inner.ragged(name)) for name in self._inner.ragged_names()}
+        ragged = {name: self._ragged(name) for name in self._inner.ragged_names() if name in self}
         found.update(ragged)
         return {name: found[name] for name in self._names() if name in found} if ragged else found
 
@@ -206,8 +218,9 @@ def open(
             file has to match. In a ``tf.train.Example`` a byte string can hold elements of any
             dtype, little-endian; if the first length of the ``TensorSpec`` is None, rows differ in
             length. The features of ``tf.io`` work too: ``FixedLenFeature`` with its default,
-            ``VarLenFeature``, ``RaggedFeature`` and ``FixedLenSequenceFeature``. A byte string is a
-            row of uint8. None for all arrays, as they are.
+            ``VarLenFeature``, ``RaggedFeature`` and ``FixedLenSequenceFeature``. Those of
+            ``tf.string`` are strings; ``TensorSpec((None,), "uint8")`` reads the bytes of one. None
+            for all arrays, as they are.
 
     Raises:
         OSError: a file cannot be opened, or a pattern matches none (``FileNotFoundError``).
@@ -232,7 +245,7 @@ def _open(
     files: list[Path], format: FileFormat | None, mode: Mode, features: list[tuple[str, Any]]
 ) -> Array | Arrays:
     recipe = ("open", (paths.absolute(files), format, mode, features))
-    opened = _internal.open(files, format, mode, features, recipe)
+    opened = _internal.open(files, format, mode, asked.engine(features), recipe)
     return opened if isinstance(opened, Array) else Arrays(opened)
 
 
@@ -322,8 +335,9 @@ def reopen(recipe: Recipe, expected: tuple[tuple[int, ...], str] | None) -> Arra
     """Opens a recipe again, and checks that shape and dtype are the same."""
     first, second = recipe
     if isinstance(first, tuple):
-        made: Any = reopen(first, None)[second]  # one of the arrays of a file
-        made = made.values if isinstance(made, Ragged) else made
+        made: Any = reopen(first, None)  # one of the arrays of a file
+        is_ragged = second in made._inner.ragged_names()
+        made = made._inner.ragged(second)[0] if is_ragged else made[second]
     elif first == "astype":
         inner, dtype, casting = second
         opened: Any = reopen(inner, None)

@@ -6,10 +6,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from tensorferry import _internal, errors
-from tensorferry._convert import records
+from tensorferry._convert import ragged, records, text
 from tensorferry._files import paths
 from tensorferry._files.opened import Arrays
+from tensorferry._nest.ragged import Ragged
+from tensorferry._nest.text import StringRows, Strings
 from tensorferry._typing import FileFormat, Path, TensorLike
 
 _log = logging.getLogger("tensorferry")
@@ -35,8 +39,9 @@ def save(
             ``.bin`` (raw) or ``.tfrecord`` (each row the bytes of a record). A dict of those, or
             opened :class:`Arrays`: to ``.npz``, ``.safetensors`` or ``.tfrecord`` (each row of all
             a ``tf.train.Example``: integers become its int64_list, float32 and narrower floats its
-            float_list, uint8 of two or more dimensions its bytes_list). A structured NumPy array
-            is a dict of its fields; nested ones have the name ``"outer.inner"``.
+            float_list, uint8 of two or more dimensions and strings its bytes_list). In a
+            ``.tfrecord``, rows may differ in length: a :class:`Ragged`. A structured NumPy array is
+            a dict of its fields; nested ones have the name ``"outer.inner"``.
         format: as for :func:`open`; None to choose by the extension.
         compress: whether to compress an ``.npz``.
         metadata: strings by name, for the ``__metadata__`` of a ``.safetensors`` file. None for
@@ -67,14 +72,8 @@ def save(
                 format_,
             )
         # Every member is written, so that one which is not an array is an error, not left out.
-        ragged = value._inner.ragged_names()
-        if ragged:
-            raise errors.make(
-                "argument",
-                f"save: {ragged[0]!r} has rows of different lengths, and is not one array. Save "
-                "its values and row_splits as arrays of their own.",
-            )
         items: Any = value._inner.get_all(False)
+        items += [(name, value[name]) for name in value._inner.ragged_names() if name in value]
     elif records.is_structured(value):
         items = records.flat(value).items()
     elif isinstance(value, Mapping):
@@ -94,7 +93,59 @@ def save(
             )
         _internal.save(path, value, format)
         return
-    _internal.save_arrays(path, list(items), format, compress, _metadata(metadata))
+    pairs = list(items)
+    rows = [pair for pair in pairs if _has_rows(pair[1])]
+    if rows:
+        _check_examples(path, format, rows[0], compress or bool(metadata))
+        flat = [(name, *_values(name, part)) for name, part in rows]
+        arrays = [(name, part) for name, part in pairs if not _has_rows(part)]
+        _internal.save_examples(path, arrays, flat)
+        return
+    _internal.save_arrays(path, pairs, format, compress, _metadata(metadata))
+
+
+def _has_rows(value: Any) -> bool:
+    """Whether a value holds strings, or rows of different lengths."""
+    return ragged.is_ragged(value) or text.is_text(value) or isinstance(value, StringRows)
+
+
+def _check_examples(path: Path, format: FileFormat | None, pair: Any, has_options: bool) -> None:
+    """Refuses formats that hold no strings or rows of different lengths."""
+    name, value = pair
+    what = "rows of different lengths" if ragged.is_ragged(value) else "strings"
+    if isinstance(value, StringRows):
+        raise errors.make(
+            "argument",
+            f"save: each row of {name!r} holds several strings, and is written as one. Join them.",
+        )
+    if _internal.format_for(path, format) != "tfrecord":
+        way = (
+            "its values and row_splits as arrays of their own"
+            if ragged.is_ragged(value)
+            else "numbers only, or a dataset: Dataset.from_tensor_slices(x).save(path)"
+        )
+        raise errors.make(
+            "argument",
+            f"save: {name!r} has {what}, and is not one array of numbers. Save it to a .tfrecord; "
+            f"or save {way}.",
+        )
+    if has_options:
+        raise errors.make("argument", "save: .tfrecord files have neither compression nor metadata")
+
+
+def _values(name: str, value: Any) -> tuple[Any, Any]:
+    """The values of rows of different lengths, and their splits."""
+    what = f"save: {name!r}"
+    if isinstance(value, Strings | Ragged):
+        return value.values, np.asarray(value.row_splits, np.int64)
+    if text.is_text(value):
+        return text.whole(value, what)
+    parts = ragged.parts(value, what)
+    if len(parts) != 1 or parts[0][1] != "splits":
+        raise errors.make(
+            "argument", f"{what}: a {type(value).__name__} of rows. Pass a tensorferry.Ragged."
+        )
+    return parts[0][0][0], np.asarray(parts[0][2][0][0], np.int64)
 
 
 def _metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:

@@ -90,6 +90,13 @@ def is_string(dtype: Any) -> bool:
     return STRING in (dtype if isinstance(dtype, str) else "", getattr(dtype, "name", ""))
 
 
+def is_of_strings(spec: Any) -> bool:
+    """Whether a specification of a tensor is that of strings."""
+    if isinstance(spec, TensorSpec):
+        return spec._name == STRING
+    return is_string(getattr(spec, "dtype", None))
+
+
 def _dtype_name(dtype: Any) -> str:
     return STRING if is_string(dtype) else _internal.dtype_name(dtype)
 
@@ -276,7 +283,7 @@ def _map_spec(leaf: Callable[[Any], Any], spec: Any) -> Any:
 
 def _parse_leaf(spec: Any, what: str) -> tuple[Any, list[Part]]:
     if isinstance(spec, TensorSpec):
-        if spec._name == STRING:
+        if is_of_strings(spec):
             return strings(spec.shape, what)
         return LEAF, [(spec._name, spec.shape)]
     inner = getattr(spec, "element_spec", None)
@@ -285,7 +292,7 @@ def _parse_leaf(spec: Any, what: str) -> tuple[Any, list[Part]]:
         return Nested(structure), [components]
     if not hasattr(spec, "shape") or not hasattr(spec, "dtype"):
         raise errors.make("wrong_type", f"{what}: {spec!r} is not a TensorSpec(shape, dtype)")
-    if is_string(spec.dtype):
+    if is_of_strings(spec):
         return strings(shape_of(spec.shape), what)
     return LEAF, [(_internal.dtype_name(spec.dtype), shape_of(spec.shape))]
 

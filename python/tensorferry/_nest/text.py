@@ -24,6 +24,34 @@ class _Text:
 TEXT = _Text()
 
 
+class Strings(NamedTuple):
+    """Strings as their bytes: string ``i`` is ``values[row_splits[i]:row_splits[i + 1]]``.
+
+    Datasets take it in the place of an array of strings. A feature of byte strings in TFRecord
+    files is one, whose bytes stay in the files.
+
+    >>> import numpy as np, tensorferry as tfy
+    >>> strings = tfy.Strings(np.frombuffer(b"onetwo", np.uint8), [0, 3, 6])
+    >>> list(tfy.Dataset.from_tensor_slices(strings).as_numpy_iterator())
+    [b'one', b'two']
+    """
+
+    #: The bytes of all strings, uint8.
+    values: Any
+    #: Whole numbers that rise from 0 to ``len(values)``, one more than there are strings.
+    row_splits: Any
+
+
+Strings.__module__ = "tensorferry"
+
+
+class StringRows(NamedTuple):
+    """Several strings in each row: rows of bytes, and rows of splits. In files only."""
+
+    values: Any
+    row_splits: Any
+
+
 class Texts(NamedTuple):
     """The place of several strings, as in a batch: two components, all bytes and row splits."""
 

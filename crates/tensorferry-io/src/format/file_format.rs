@@ -136,12 +136,28 @@ pub struct FeatureSpec {
     /// Whether the items of a row are the entries of a feature list of a
     /// `tf.train.SequenceExample`. With a default, an Example may have them in a feature.
     pub sequence: bool,
+    /// What to read of a feature of byte strings; `None` for the elements that they hold.
+    pub strings: Option<Strings>,
+    /// Name of the feature in the records; `None` if it is that of the array.
+    pub key: Option<String>,
 }
 
 impl From<TensorSpec> for FeatureSpec {
     fn from(spec: TensorSpec) -> Self {
-        Self { spec, default: None, exact: false, sequence: false }
+        Self { spec, default: None, exact: false, sequence: false, strings: None, key: None }
     }
+}
+
+/// What the row of a feature of byte strings is. A record with another number of them than the
+/// given one is an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strings {
+    /// The bytes of all strings, one after the other: uint8 of unknown length.
+    Joined(Option<usize>),
+    /// Where each string begins in these bytes, and their number: int64, one more than there are
+    /// strings.
+    Splits(Option<usize>),
 }
 
 /// Options for opening files.

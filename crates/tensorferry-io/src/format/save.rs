@@ -1,9 +1,11 @@
 //! Atomic writes of arrays in all formats.
 
 use crate::array::array::Array;
+use crate::array::ragged::RaggedArray;
 use crate::error::{Error, Hint, Result};
 use crate::format::file_format::Format;
 use crate::format::foreign::unwritable;
+use crate::format::tfrecord;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -94,6 +96,39 @@ pub fn save_arrays_with<N: AsRef<str>>(
         return wrong(format!("{format} files have no place for metadata; safetensors do"));
     }
     format.file_format().save_arrays(path, &arrays, compress, metadata)
+}
+
+/// Writes arrays by name, some with rows of different lengths, to a TFRecord file: each row of all
+/// is a `tf.train.Example`. Rows of uint8 of different lengths are byte strings.
+///
+/// ```
+/// use tensorferry_core::Tensor;
+/// use tensorferry_io::{Array, RaggedArray, open, save_examples};
+///
+/// let path = tempfile::tempdir().unwrap().keep().join("words.tfrecord");
+/// let bytes = Array::try_from(Tensor::from_vec(b"onetwo".to_vec(), &[6])?)?;
+/// let splits = Tensor::from_vec(vec![0_i64, 3, 6], &[3])?;
+/// let words = RaggedArray::from_row_splits(bytes, splits)?;
+/// let none: [(&str, Array); 0] = [];
+/// save_examples(&path, &none, &[("word", words)])?;
+/// assert_eq!(open(path)?.arrays()?.get("word")?.shape(), [2, 3]);
+/// # Ok::<(), tensorferry_io::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`save_arrays`].
+pub fn save_examples<N: AsRef<str>>(
+    path: impl AsRef<Path>,
+    arrays: &[(N, Array)],
+    ragged: &[(N, RaggedArray)],
+) -> Result<()> {
+    let path = path.as_ref();
+    chosen(path, Some(Format::TfRecord))?;
+    let arrays: Vec<(&str, &Array)> =
+        arrays.iter().map(|(name, array)| (name.as_ref(), array)).collect();
+    let ragged: Vec<(&str, &RaggedArray)> =
+        ragged.iter().map(|(name, rows)| (name.as_ref(), rows)).collect();
+    tfrecord::save_examples(path, &arrays, &ragged)
 }
 
 fn chosen(path: &Path, format: Option<Format>) -> Result<Format> {

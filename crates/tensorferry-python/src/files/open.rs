@@ -12,7 +12,7 @@ use crate::runtime::wait::interruptible;
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use tensorferry::dataset::{CancelToken, Component, Shape};
-use tensorferry::{FeatureSpec, Mode, OpenOptions, Opened, Raw};
+use tensorferry::{FeatureSpec, Mode, OpenOptions, Opened, Raw, Strings};
 
 fn parse_mode(py: Python<'_>, mode: &str) -> PyResult<Mode> {
     Mode::from_name(mode).ok_or_else(|| {
@@ -26,19 +26,39 @@ fn fs_paths(paths: &[Bound<'_, PyAny>]) -> PyResult<Vec<PathBuf>> {
 }
 
 /// A component, the row of records without the feature, whether it must be as TensorFlow parses it,
-/// and whether it is a feature list.
-type Feature<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, bool, bool);
+/// and whether it is a feature list. Of byte strings, whether their splits are wanted and how many
+/// there are; and the name of the feature, if the array has another.
+type Feature<'py> = (
+    Bound<'py, PyAny>,
+    Option<Bound<'py, PyAny>>,
+    bool,
+    bool,
+    Option<(bool, Option<usize>)>,
+    Option<String>,
+);
 
 fn feature(
     py: Python<'_>,
     name: &str,
-    (part, default, exact, sequence): &Feature<'_>,
+    (part, default, exact, sequence, strings, key): &Feature<'_>,
 ) -> PyResult<FeatureSpec> {
     let Component::Tensor(spec) = spec::component(part)? else {
         return Err(raise(py, "wrong_type", format!("feature {name:?} cannot be a dataset")));
     };
     let default = default.as_ref().map(|default| value::tensor(default, Some(spec.dtype)));
-    Ok(FeatureSpec { default: default.transpose()?, exact: *exact, sequence: *sequence, spec })
+    let strings = strings.map(
+        |(splits, count)| {
+            if splits { Strings::Splits(count) } else { Strings::Joined(count) }
+        },
+    );
+    Ok(FeatureSpec {
+        spec,
+        default: default.transpose()?,
+        exact: *exact,
+        sequence: *sequence,
+        strings,
+        key: key.clone(),
+    })
 }
 
 /// Opens files as an `Array` or `OpenedArrays`. `recipe` is pickled in their place.

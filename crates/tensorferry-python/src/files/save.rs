@@ -10,8 +10,8 @@ use crate::runtime::wait::interruptible;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::collections::BTreeMap;
-use tensorferry::Array;
 use tensorferry::dataset::{self, CancelToken};
+use tensorferry::{Array, RaggedArray};
 
 /// An opened array, or one in memory, to save or to read rows from. `immutable` promises that it
 /// does not change.
@@ -64,6 +64,35 @@ pub(crate) fn save_arrays(
         let arrays: Vec<_> =
             arrays.iter().map(|(name, array)| (name, array.cancelled_by(cancel))).collect();
         tensorferry::save_arrays_with(&path, &arrays, format, compress, &metadata)
+    };
+    interruptible(py, write)?.or_raise(py)
+}
+
+/// Writes a TFRecord file of Examples: pairs of a name and an array, and names with values and row
+/// splits.
+#[pyfunction]
+pub(crate) fn save_examples(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+    arrays: Vec<(String, Bound<'_, PyAny>)>,
+    ragged: Vec<(String, Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+) -> PyResult<()> {
+    guard();
+    let path = fs_path(path)?;
+    let pair = |(name, value): (String, Bound<'_, PyAny>)| Ok((name, array_of(py, &value, true)?));
+    let arrays = arrays.into_iter().map(pair).collect::<PyResult<Vec<_>>>()?;
+    let rows = |(name, values, splits): (String, Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        let (values, splits) = (array_of(py, &values, true)?, array_of(py, &splits, true)?);
+        let splits = py.detach(|| splits.read()).or_raise(py)?;
+        Ok((name, RaggedArray::from_row_splits(values, splits).or_raise(py)?))
+    };
+    let ragged = ragged.into_iter().map(rows).collect::<PyResult<Vec<_>>>()?;
+    let write = |cancel: &CancelToken| {
+        let arrays: Vec<_> =
+            arrays.iter().map(|(name, array)| (name, array.cancelled_by(cancel))).collect();
+        let ragged: Vec<_> =
+            ragged.iter().map(|(name, rows)| (name, rows.cancelled_by(cancel))).collect();
+        tensorferry::save_examples(&path, &arrays, &ragged)
     };
     interruptible(py, write)?.or_raise(py)
 }

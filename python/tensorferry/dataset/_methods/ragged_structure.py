@@ -12,7 +12,7 @@ from tensorferry._internal import Array
 from tensorferry._nest import structures
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.structures import LEAF, Structure
-from tensorferry._nest.text import TEXT, Texts
+from tensorferry._nest.text import TEXT, StringRows, Strings, Texts
 
 
 def has_ragged(value: Any) -> bool:
@@ -23,7 +23,7 @@ def has_ragged(value: Any) -> bool:
 
 
 def _is_varying(value: Any) -> bool:
-    return ragged.is_ragged(value) or text.is_text(value)
+    return ragged.is_ragged(value) or text.is_text(value) or isinstance(value, StringRows)
 
 
 def _columns(value: Any) -> dict[Any, Any] | None:
@@ -83,15 +83,17 @@ def plan(values: Any, stage: str, lists: bool) -> tuple[_internal.Plan, Structur
 
 
 def _place(leaf: Any) -> Structure:
+    if isinstance(leaf, _Leaf) and isinstance(leaf.value, StringRows):
+        return Texts(LEAF, LEAF)
     return TEXT if isinstance(leaf, _Leaf) and leaf.is_text else LEAF
 
 
 def has_text(value: Any) -> bool:
     """Whether a part of a structure is a string or holds strings."""
     value = _columns(value) or value
-    if structures.is_container(value):
-        return any(map(has_text, structures.parts(value)))
-    return text.is_text(value)
+    if text.is_text(value) or isinstance(value, StringRows):
+        return True
+    return structures.is_container(value) and any(map(has_text, structures.parts(value)))
 
 
 def _slices(arrays: list[Any], names: list[str], stage: str) -> _internal.Plan:
@@ -102,6 +104,11 @@ def _slices(arrays: list[Any], names: list[str], stage: str) -> _internal.Plan:
 
 def _rows(leaf: Any, what: str, lists: bool, is_part: bool) -> _internal.Plan:
     """The rows of one leaf."""
+    if isinstance(leaf, _Leaf) and isinstance(leaf.value, StringRows):
+        inner = [_rows(part, what, False, is_part) for part in _wrapped((*leaf.value,))]
+        return _internal.zip(inner)
+    if isinstance(leaf, _Leaf) and isinstance(leaf.value, Strings):
+        return _internal.from_ragged([_of_strings(leaf.value, what)])
     if isinstance(leaf, _Leaf):
         made = text.parts if leaf.is_text else ragged.parts
         return _internal.from_ragged(made(leaf.value, what))
@@ -110,6 +117,19 @@ def _rows(leaf: Any, what: str, lists: bool, is_part: bool) -> _internal.Plan:
     source = reading.source(leaf, what)
     with _arguments.named(what):
         return _internal.from_tensor_slices([source], [])
+
+
+def _of_strings(strings: Strings, what: str) -> ragged.Part:
+    """The rows of bytes of strings, where they lie."""
+    part = ragged.of_values(strings.values, "splits", [strings.row_splits], what)
+    name, rank = _internal.describe(part[0][0])
+    if (name, rank) != ("uint8", 1):
+        raise errors.make(
+            "argument",
+            f"{what}: the values of Strings are bytes: uint8 in one dimension, not {name} in "
+            f"{rank}",
+        )
+    return part
 
 
 class _Leaf:
@@ -123,7 +143,7 @@ class _Leaf:
 def _wrapped(value: Any) -> Any:
     """The structure with a leaf in the place of each ragged value."""
     value = _columns(value) or value
-    if ragged.is_ragged(value):
+    if ragged.is_ragged(value) or isinstance(value, StringRows):
         return _Leaf(value)
     if text.is_text(value):
         return _Leaf(value, is_text=True)
@@ -142,13 +162,14 @@ def _is_list_of_rows(value: Any) -> bool:
 
 def tensors(values: Any, stage: str) -> tuple[_internal.Plan, Structure]:
     """The plan and the structure of one element: arrays and strings as they are."""
-    arrays = opened.opened(values, rows=False)
+    arrays = _wrapped_strings(opened.opened(values, rows=False), stage)
     leaves, structure = structures.flatten(arrays), structures.structure_of(arrays)
     names = structures.names(structure)
     plans: list[_internal.Plan] = []
     places: list[Structure] = []
     for at, leaf in enumerate(leaves):
         what = f"{stage}: component {names[at]}" if names else stage
+        leaf = leaf.value if isinstance(leaf, _Leaf) else leaf
         if text.is_text(leaf) and text.shape(leaf) == ():
             one = text.rows([text.row(leaf, what)], what)
             plans.append(_internal.from_ragged([((one[0], True), "splits", [(one[1], True)])]))
@@ -165,6 +186,22 @@ def tensors(values: Any, stage: str) -> tuple[_internal.Plan, Structure]:
         places.append(Texts(LEAF, LEAF) if is_text else LEAF)
     found = iter(places)
     return _zipped(plans), structures.map_structure(lambda leaf: next(found), structure)
+
+
+def _wrapped_strings(value: Any, stage: str) -> Any:
+    """The structure with a leaf in the place of each :class:`tensorferry.Strings`."""
+    if isinstance(value, StringRows):
+        raise errors.make(
+            "argument",
+            f"{stage}: rows of several strings are not one element. Use from_tensor_slices.",
+        )
+    if isinstance(value, Strings):
+        return _Leaf(value, is_text=True)
+    if value is None or not structures.is_container(value):
+        return value
+    return structures.rebuilt(
+        value, [_wrapped_strings(part, stage) for part in structures.parts(value)]
+    )
 
 
 def _zipped(plans: list[_internal.Plan]) -> _internal.Plan:

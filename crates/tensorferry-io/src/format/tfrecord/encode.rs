@@ -2,6 +2,7 @@
 
 use crate::array::array::Array;
 use crate::array::cast::uncounted;
+use crate::array::ragged::RaggedArray;
 use crate::convert::convert;
 use crate::error::{Error, Result};
 use crate::format::tfrecord::index::frame;
@@ -14,67 +15,106 @@ pub(crate) struct Examples<'a> {
     /// Sorted by name.
     columns: Vec<Column<'a>>,
     rows: usize,
+    /// Bytes to encode at once.
+    together: usize,
 }
 
 struct Column<'a> {
     name: &'a str,
+    /// The rows, or the values of all rows.
     array: &'a Array,
+    /// Where the values of each row begin, if rows differ in length, and the end of the last.
+    splits: Option<&'a [i64]>,
     list: List,
 }
 
+/// The rows of a column that are encoded at once.
+struct Part<'a> {
+    values: Tensor,
+    /// Values of a row.
+    row: usize,
+    /// Where the values of each row begin and the last ends, from `start` on.
+    splits: Option<&'a [i64]>,
+    start: usize,
+}
+
 impl<'a> Examples<'a> {
+    /// Columns of equal rows, and of rows of different lengths: those of uint8 are byte strings.
+    ///
     /// # Errors
     /// [`Error::Argument`] if the numbers of rows differ, or an array has no dimension;
     /// [`tensorferry_core::Error::UnsupportedDType`] for float64, which Examples would round, and
     /// for complex numbers.
-    pub(crate) fn new(arrays: &[(&'a str, &'a Array)]) -> Result<Self> {
+    pub(crate) fn new(
+        arrays: &[(&'a str, &'a Array)],
+        ragged: &'a [(&'a str, &'a RaggedArray)],
+    ) -> Result<Self> {
         let wrong = |what: String| Error::argument("save", what);
-        let mut columns = Vec::with_capacity(arrays.len());
+        let mut columns = Vec::with_capacity(arrays.len() + ragged.len());
         for &(name, array) in arrays {
-            if name.is_empty() {
-                return Err(wrong("a feature of a tf.train.Example needs a name".into()));
-            }
             if array.shape().is_empty() {
                 return Err(wrong(format!(
                     "{name:?} has no dimension, and so no rows to make records of"
                 )));
             }
-            columns.push(Column { name, array, list: list(array)? });
+            columns.push(Column { name, array, splits: None, list: list(array)? });
         }
-        let Some(rows) = columns.first().map(|column| column.array.len()) else {
+        for (name, rows) in ragged {
+            let array = rows.values();
+            let strings = array.dtype() == DType::UInt8;
+            let list = if strings { List::Bytes } else { list(array)? };
+            columns.push(Column { name, array, splits: Some(rows.splits()?), list });
+        }
+        if columns.iter().any(|column| column.name.is_empty()) {
+            return Err(wrong("a feature of a tf.train.Example needs a name".into()));
+        }
+        let Some(rows) = columns.first().map(Column::rows) else {
             return Err(wrong("records without features: no arrays were given".into()));
         };
-        if let Some(other) = columns.iter().find(|column| column.array.len() != rows) {
+        if let Some(other) = columns.iter().find(|column| column.rows() != rows) {
             let (a, b) = (columns[0].name, other.name);
             return Err(wrong(format!(
                 "{a:?} has {rows} rows, {b:?} has {}: a record is a row of each",
-                other.array.len()
+                other.rows()
             )));
         }
         columns.sort_by_key(|column| column.name);
-        Ok(Self { columns, rows })
+        let together = columns.iter().map(|column| column.array.chunk()).min().unwrap_or(0);
+        Ok(Self { columns, rows, together })
     }
 
     /// Writes all records.
     pub(crate) fn write(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let row: usize = self.columns.iter().map(|column| column.nbytes() / self.rows.max(1)).sum();
-        let together = self.columns.iter().map(|column| column.array.chunk()).min().unwrap_or(0);
-        let step = (together / row.max(1)).max(1);
         let (mut record, mut out, shapes) = (Vec::new(), Vec::new(), self.shapes());
-        for start in (0..self.rows).step_by(step) {
-            let len = step.min(self.rows - start);
-            let read = |column: &Column<'_>| column.values(start, len);
-            let parts = self.columns.iter().map(read).collect::<Result<Vec<Tensor>>>()?;
+        let mut start = 0;
+        while start < self.rows {
+            let len = self.fitting(start);
+            let read = |column: &Column<'a>| column.part(start, len);
+            let parts = self.columns.iter().map(read).collect::<Result<Vec<Part<'_>>>>()?;
             out.clear();
             for at in 0..len {
                 record.clear();
-                self.example(&parts, at, len, &mut record);
+                self.example(&parts, at, &mut record);
                 record.extend_from_slice(&shapes);
                 frame(&record, &mut out);
             }
             write(&out)?;
+            start += len;
         }
         Ok(())
+    }
+
+    /// Number of rows from `start` on to encode at once; at least 1.
+    fn fitting(&self, start: usize) -> usize {
+        let mut left = self.together;
+        for at in start..self.rows {
+            let row = self.columns.iter().map(|column| column.bytes_of(at)).sum();
+            match left.checked_sub(row) {
+                Some(rest) => left = rest,
+                None => return (at - start).max(1),
+            }
+        }
+        self.rows - start
     }
 
     /// The extra field of a record with the shapes of multi-dimensional features.
@@ -82,7 +122,7 @@ impl<'a> Examples<'a> {
         let mut shapes = Vec::new();
         for column in &self.columns {
             let row = column.array.shape().get(1..).unwrap_or_default();
-            if row.len() < 2 {
+            if row.len() < 2 || column.splits.is_some() {
                 continue;
             }
             reserve(&mut shapes, 1, |out| {
@@ -101,13 +141,14 @@ impl<'a> Examples<'a> {
     }
 
     /// Encodes a row as an Example.
-    fn example(&self, parts: &[Tensor], at: usize, len: usize, out: &mut Vec<u8>) {
+    fn example(&self, parts: &[Part<'_>], at: usize, out: &mut Vec<u8>) {
         reserve(out, 1, |out| {
             for (column, part) in self.columns.iter().zip(parts) {
-                let view = part.as_view();
+                let view = part.values.as_view();
+                let (start, end) = part.ends(at);
+                let size = part.values.dtype().size();
                 let bytes = view.as_bytes().unwrap_or_default();
-                let size = bytes.len() / len;
-                let row = &bytes[at * size..(at + 1) * size];
+                let row = &bytes[start * size..end * size];
                 reserve(out, 1, |out| {
                     reserve(out, 1, |out| out.extend_from_slice(column.name.as_bytes()));
                     reserve(out, 2, |out| {
@@ -136,13 +177,50 @@ fn list(array: &Array) -> Result<List> {
     }
 }
 
-impl Column<'_> {
-    /// Number of bytes of all rows in the dtype of their list.
-    fn nbytes(&self) -> usize {
-        (self.array.nbytes() / self.array.dtype().size()).saturating_mul(self.list.dtype().size())
+impl Part<'_> {
+    /// The first value of a row, and the end of the last.
+    fn ends(&self, at: usize) -> (usize, usize) {
+        match self.splits {
+            None => (at * self.row, (at + 1) * self.row),
+            Some(splits) => {
+                let end = |at: usize| usize::try_from(splits[at]).unwrap_or(0) - self.start;
+                (end(at), end(at + 1))
+            }
+        }
+    }
+}
+
+impl<'a> Column<'a> {
+    fn rows(&self) -> usize {
+        self.splits.map_or_else(|| self.array.len(), |splits| splits.len().saturating_sub(1))
+    }
+
+    /// Values of a row of the array.
+    fn row(&self) -> usize {
+        self.array.shape().iter().skip(1).product()
+    }
+
+    /// Values of the rows before this one.
+    fn before(&self, row: usize) -> usize {
+        match self.splits {
+            None => row,
+            Some(splits) => usize::try_from(splits[row]).unwrap_or(0),
+        }
+    }
+
+    /// Number of bytes of a row in the dtype of its list.
+    fn bytes_of(&self, row: usize) -> usize {
+        let values = (self.before(row + 1) - self.before(row)).saturating_mul(self.row());
+        values.saturating_mul(self.list.dtype().size())
     }
 
     /// Rows, converted to the dtype of their list.
+    fn part(&self, start: usize, len: usize) -> Result<Part<'a>> {
+        let (first, last) = (self.before(start), self.before(start + len));
+        let (row, splits) = (self.row(), self.splits.map(|splits| &splits[start..=start + len]));
+        Ok(Part { values: self.values(first, last - first)?, row, splits, start: first })
+    }
+
     fn values(&self, start: usize, len: usize) -> Result<Tensor> {
         let rows = self.array.slice(start, len)?;
         let dtype = self.list.dtype();

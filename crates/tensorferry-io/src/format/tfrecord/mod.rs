@@ -19,6 +19,7 @@ pub(crate) mod wire;
 
 use crate::array::array::Array;
 use crate::array::arrays::{Member, Notes};
+use crate::array::ragged::RaggedArray;
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::format::blocks;
@@ -110,10 +111,7 @@ impl FileFormat for TfRecord {
         if self.bytes {
             return Err(no_names(self.name()));
         }
-        let examples = Examples::new(arrays)?;
-        atomic_write(path, |file| {
-            examples.write(|bytes| file.write_all(bytes).map_err(io("write", path)))
-        })
+        save_examples(path, arrays, &[])
     }
 
     fn verify(
@@ -126,6 +124,22 @@ impl FileFormat for TfRecord {
         let parts = sources.iter().map(|source| verify(source, cancel)).sum::<Result<u64>>()?;
         Ok(Checked { parts, checksum: Some("CRC-32C"), trailing: 0 })
     }
+}
+
+/// Writes each row of the arrays as a `tf.train.Example`. Of the rows of different lengths, those
+/// of uint8 are byte strings.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Argument`] if the numbers of rows differ; those of reading arrays.
+pub(crate) fn save_examples(
+    path: &Path,
+    arrays: &[(&str, &Array)],
+    ragged: &[(&str, &RaggedArray)],
+) -> Result<()> {
+    let examples = Examples::new(arrays, ragged)?;
+    atomic_write(path, |file| {
+        examples.write(|bytes| file.write_all(bytes).map_err(io("write", path)))
+    })
 }
 
 /// Reads every record and checks its checksums. Returns the number of records.

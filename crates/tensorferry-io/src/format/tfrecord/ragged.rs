@@ -152,7 +152,7 @@ pub(super) fn measured(
 ) -> Result<Vec<(String, RaggedArray)>> {
     let splits = splits(records, &features, cancel)?;
     let rows = |(feature, splits): (Varying, Vec<i64>)| {
-        let (name, len) = (feature.name.clone(), splits.len());
+        let (name, len) = (feature.array.clone(), splits.len());
         let splits = Tensor::from_vec(splits, &[len])?;
         let item = [feature.item.clone()];
         let records = Arc::clone(records);

@@ -1,17 +1,20 @@
 //! A feature whose number of values differs between records.
 
-use crate::format::file_format::FeatureSpec;
+use crate::format::file_format::{FeatureSpec, Strings};
 use crate::format::tfrecord::asked::{default_bytes, lists};
 use crate::format::tfrecord::example::{Item, entry, features, items, kind};
 use crate::format::tfrecord::wire::{Field, List, Message, Wrong, wrong};
 use crate::gather::byte_order::swap;
 use std::ops::Range;
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{DType, Shape, TensorSpec};
 
 /// The feature, and the items of its rows: one number, or a tensor of fixed shape.
 #[derive(Clone, Debug)]
 pub(super) struct Varying {
-    pub(crate) name: String,
+    /// Name of the array.
+    pub(crate) array: String,
+    /// Name of the feature.
+    name: String,
     /// dtype and shape of an item.
     pub(crate) item: TensorSpec,
     /// Values of an item, and their bytes. For byte strings, both are the item's bytes.
@@ -23,6 +26,8 @@ pub(super) struct Varying {
     default: Option<Vec<u8>>,
     /// Whether the items are the entries of a feature list.
     is_sequence: bool,
+    /// What the row of byte strings is, if it is not the items that one of them holds.
+    strings: Option<Strings>,
 }
 
 /// What a record has under the name of a feature.
@@ -40,6 +45,9 @@ impl Varying {
     /// # Errors
     /// Why the specification is not possible.
     pub(super) fn of_spec(name: &str, asked: &FeatureSpec) -> Result<Option<Self>, String> {
+        if let Some(strings) = asked.strings {
+            return Self::of_strings(name, asked, strings).map(Some);
+        }
         let dtype = asked.spec.dtype;
         let inner = match asked.spec.shape.dims() {
             Some([None, inner @ ..]) => inner,
@@ -71,8 +79,48 @@ impl Varying {
                 "feature {name:?}: its default is not a whole number of items of {item}"
             ));
         }
-        let (name, is_sequence) = (name.to_owned(), asked.sequence);
-        Ok(Some(Self { name, item, count, size, lists, default, is_sequence }))
+        Ok(Some(Self {
+            array: name.to_owned(),
+            name: asked.key.as_deref().unwrap_or(name).to_owned(),
+            item,
+            count,
+            size,
+            lists,
+            default,
+            is_sequence: asked.sequence,
+            strings: None,
+        }))
+    }
+
+    /// The feature of byte strings, or of where they begin.
+    fn of_strings(name: &str, asked: &FeatureSpec, strings: Strings) -> Result<Self, String> {
+        let (dtype, shape) = match strings {
+            Strings::Joined(_) => (DType::UInt8, Shape::fixed(&[])),
+            Strings::Splits(None) => (DType::Int64, Shape::fixed(&[])),
+            Strings::Splits(Some(count)) => {
+                (DType::Int64, Shape::fixed(&[count.saturating_add(1)]))
+            }
+        };
+        let item = TensorSpec::new(dtype, shape);
+        let (count, size) = match item.fixed() {
+            Some((_, size)) => (size / dtype.size(), size),
+            None => return Err(format!("feature {name:?}: too many strings in a row")),
+        };
+        let default = default_bytes(name, asked)?;
+        if default.as_ref().is_some_and(|default| default.len() % size != 0) {
+            return Err(format!("feature {name:?}: its default is not {item}"));
+        }
+        Ok(Self {
+            array: name.to_owned(),
+            name: asked.key.as_deref().unwrap_or(name).to_owned(),
+            item,
+            count,
+            size,
+            lists: vec![List::Bytes],
+            default,
+            is_sequence: asked.sequence,
+            strings: Some(strings),
+        })
     }
 
     /// Number of items in a record.
@@ -80,6 +128,9 @@ impl Varying {
     /// # Errors
     /// Why the record is not an Example, or its feature is not a row.
     pub(super) fn len(&self, found: Found<'_>) -> Result<usize, Wrong> {
+        if let Some(strings) = self.strings {
+            return self.len_of_strings(found, strings);
+        }
         if let Found::List(list) = found {
             return self.entries(list, |_| Ok(()));
         }
@@ -105,6 +156,76 @@ impl Varying {
                 &format!("{values} byte strings, which are rows of rows: a row is one byte string"),
             )),
         }
+    }
+
+    fn len_of_strings(&self, found: Found<'_>, strings: Strings) -> Result<usize, Wrong> {
+        let mut bytes = 0_usize;
+        let Some(count) = self.strings(found, strings, |string| {
+            bytes = bytes.saturating_add(string.len());
+        })?
+        else {
+            return Ok(self.default.as_ref().map_or(0, |default| default.len() / self.size));
+        };
+        Ok(match strings {
+            Strings::Joined(_) => bytes,
+            Strings::Splits(Some(_)) => 1,
+            Strings::Splits(None) => count.saturating_add(1),
+        })
+    }
+
+    /// Calls `each` with every byte string of a record. Returns their number; `None` if the record
+    /// lacks the feature, which has a default.
+    ///
+    /// # Errors
+    /// If they are not as many as were asked for, or no byte strings.
+    fn strings<'a>(
+        &self,
+        found: Found<'a>,
+        strings: Strings,
+        mut each: impl FnMut(&'a [u8]),
+    ) -> Result<Option<usize>, Wrong> {
+        let (Strings::Joined(asked) | Strings::Splits(asked)) = strings;
+        let (mut count, mut at) = (0_usize, 0);
+        if let Found::List(mut list) = found {
+            while let Some((number, field)) = list.field()? {
+                let (1, Field::Bytes(entry)) = (number, field) else { continue };
+                let value = self.list(Found::Feature(entry))?;
+                let inside = match value {
+                    Some((value, _)) => self.byte_strings(value, &mut each)?,
+                    None => 0,
+                };
+                if inside != 1 {
+                    let what = format!("{inside} byte strings at {count} of its list, not 1");
+                    return Err(self.wrong(entry, &what));
+                }
+                (count, at) = (count + 1, entry.at);
+            }
+        } else {
+            let Some((value, _)) = self.list(found)? else { return Ok(None) };
+            (count, at) = (self.byte_strings(value, &mut each)?, value.at);
+        }
+        if let Some(asked) = asked.filter(|asked| *asked != count) {
+            let what = format!("{count} byte strings, where {asked} were asked for");
+            return Err(self.wrong(Message { bytes: &[], at }, &what));
+        }
+        Ok(Some(count))
+    }
+
+    /// Calls `each` with every byte string of a list. Returns their number.
+    fn byte_strings<'a>(
+        &self,
+        value: Message<'a>,
+        each: &mut impl FnMut(&'a [u8]),
+    ) -> Result<usize, Wrong> {
+        let mut count = 0;
+        items(value, List::Bytes, |item| {
+            if let Item::Bytes(string) = item {
+                each(string);
+                count += 1;
+            }
+            Ok(())
+        })?;
+        Ok(count)
     }
 
     fn whole(
@@ -187,11 +308,12 @@ impl Varying {
         let found = find(record, std::slice::from_ref(self))?;
         let mut bytes = Window { out, start: wanted.start * self.size, at: 0 };
         let mut swapped = false;
-        match found.first().copied().unwrap_or(Found::Nothing) {
-            Found::List(list) => {
+        match (found.first().copied().unwrap_or(Found::Nothing), self.strings) {
+            (found, Some(strings)) => self.read_strings(found, strings, &mut bytes)?,
+            (Found::List(list), None) => {
                 self.entries(list, |entry| values(entry, self.lists[0], &mut bytes))?;
             }
-            found => match self.list(found)? {
+            (found, None) => match self.list(found)? {
                 Some((value, list)) => {
                     values(value, list, &mut bytes)?;
                     swapped = list == List::Bytes && cfg!(target_endian = "big");
@@ -204,6 +326,33 @@ impl Varying {
         }
         if swapped {
             swap(self.item.dtype, bytes.out);
+        }
+        Ok(())
+    }
+
+    fn read_strings(
+        &self,
+        found: Found<'_>,
+        strings: Strings,
+        bytes: &mut Window<'_>,
+    ) -> Result<(), Wrong> {
+        let splits = matches!(strings, Strings::Splits(_));
+        let mut end = 0_i64;
+        let mut begun = false;
+        let count = self.strings(found, strings, |string| {
+            if !splits {
+                return bytes.take(string);
+            }
+            if !std::mem::replace(&mut begun, true) {
+                bytes.take(&end.to_ne_bytes());
+            }
+            end = end.saturating_add_unsigned(string.len() as u64);
+            bytes.take(&end.to_ne_bytes());
+        })?;
+        match count {
+            None => bytes.take(self.default.as_deref().unwrap_or_default()),
+            Some(0) if splits => bytes.take(&end.to_ne_bytes()),
+            Some(_) => {}
         }
         Ok(())
     }
@@ -257,10 +406,11 @@ fn number_of(feature: Message<'_>, list: List) -> Result<usize, Wrong> {
 /// If the record is not an Example.
 pub(super) fn find<'a>(record: &'a [u8], asked: &[Varying]) -> Result<Vec<Found<'a>>, Wrong> {
     let mut found = vec![Found::Nothing; asked.len()];
-    let named = |name: &[u8]| asked.iter().position(|feature| feature.name.as_bytes() == name);
     let besides = features(record, |name, value| {
-        if let Some(at) = named(name) {
-            found[at] = Found::Feature(value);
+        for (feature, found) in asked.iter().zip(&mut found) {
+            if feature.name.as_bytes() == name {
+                *found = Found::Feature(value);
+            }
         }
         Ok(())
     })?;
@@ -274,8 +424,10 @@ pub(super) fn find<'a>(record: &'a [u8], asked: &[Varying]) -> Result<Vec<Found<
     while let Some((number, field)) = lists.field()? {
         let (1, Field::Bytes(pair)) = (number, field) else { continue };
         let (name, list) = entry(pair)?;
-        if let Some(at) = named(name).filter(|at| asked[*at].is_sequence) {
-            found[at] = Found::List(list);
+        for (feature, found) in asked.iter().zip(&mut found) {
+            if feature.is_sequence && feature.name.as_bytes() == name {
+                *found = Found::List(list);
+            }
         }
     }
     Ok(found)
