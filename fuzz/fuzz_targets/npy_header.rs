@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tensorferry_core::npy_header::AnyHeader;
 use tensorferry_core::{Layout, npy_header};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -23,7 +24,7 @@ fn framed(version: u8, dict: &[u8]) -> Vec<u8> {
 
 /// Maps low bytes to words of a header, so that whole dicts appear within seconds.
 fn expand(bytes: &[u8]) -> Vec<u8> {
-    const WORDS: [&str; 24] = [
+    const WORDS: [&str; 28] = [
         "{'descr':",
         "'shape':",
         "'fortran_order':",
@@ -37,6 +38,10 @@ fn expand(bytes: &[u8]) -> Vec<u8> {
         "'>f8'",
         "'|b1'",
         "[('a', '<i4')]",
+        "[('a', [",
+        "('b', '<U3', (2,))",
+        "(('t', 'c'), '>f8')",
+        "]",
         "'|O'",
         "0",
         "1",
@@ -60,7 +65,27 @@ fn expand(bytes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
+/// Fields of structured arrays lie in their records.
+fn check_records(bytes: &[u8]) {
+    let Ok(AnyHeader::Records(header)) = npy_header::parse_any(bytes) else { return };
+    assert!(header.data_offset <= bytes.len());
+    let size = header.record.size;
+    assert_eq!(header.layout.nbytes(), header.layout.len() * size);
+    for field in &header.record.fields {
+        assert_eq!(field.shape.len(), field.strides.len());
+        let Ok((dtype, _)) = field.content else { continue };
+        let last = field
+            .shape
+            .iter()
+            .zip(&field.strides)
+            .map(|(dim, stride)| dim.checked_sub(1).map(|last| last * stride));
+        let Some(last) = last.sum::<Option<usize>>() else { continue };
+        assert!(field.offset + last + dtype.size() <= size);
+    }
+}
+
 fn check(bytes: &[u8]) {
+    check_records(bytes);
     let Ok(header) = npy_header::parse(bytes) else { return };
     assert!(header.data_offset <= bytes.len());
     assert_eq!(npy_header::length(bytes).ok(), Some(header.data_offset));
