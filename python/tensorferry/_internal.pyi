@@ -18,6 +18,8 @@ from tensorferry._typing import (
 from tensorferry._typing import Path as _Path
 
 _IndexPart: TypeAlias = SupportsIndex | slice | EllipsisType | None
+#: A component of strings, whether there are several, their number, and the string to pad with.
+_StringPadding: TypeAlias = tuple[int, bool, int | None, bytes]
 __all__ = [
     "Array",
     "Block",
@@ -267,7 +269,7 @@ class Plan:
     def concatenate(self, other: Plan) -> Plan: ...
     def prefetch(self, buffer_size: int | None) -> Plan: ...
     def unique(self) -> Plan: ...
-    def unbatch(self) -> Plan: ...
+    def unbatch(self, strings: Sequence[int]) -> Plan: ...
     def rebatch(self, batch_sizes: Sequence[int], drop_remainder: bool) -> Plan: ...
     def padded_batch(
         self,
@@ -275,6 +277,7 @@ class Plan:
         shapes: Sequence[Sequence[int | None]],
         values: Sequence[Any],
         drop_remainder: bool,
+        strings: Sequence[_StringPadding],
     ) -> Plan: ...
 
 def from_tensor_slices(arrays: Sequence[_Source], names: Sequence[str]) -> Plan: ...
@@ -300,6 +303,7 @@ def bucket_by_sequence_length(
     buckets: tuple[list[int], list[int]],
     padding: tuple[Sequence[Sequence[int | None]], Sequence[Any]],
     flags: tuple[bool, bool, bool],
+    strings: Sequence[_StringPadding],
 ) -> Plan: ...
 def pack(
     plan: Plan,
@@ -359,6 +363,7 @@ def filter_batched(
     packer: Packer,
     components: Sequence[int] | None,
     batch_size: int,
+    strings: Sequence[int],
 ) -> Plan: ...
 def filter_components(
     plan: Plan,
@@ -505,6 +510,7 @@ def map(
     calls: int = 0,
     begin: Callable[[], Any] | None = None,
     batch_size: int | None = None,
+    strings: tuple[Sequence[int], Sequence[int]] = ([], []),
 ) -> Plan: ...
 def cpus() -> int: ...
 def run_command(arguments: Sequence[str]) -> int: ...

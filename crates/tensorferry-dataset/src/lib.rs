@@ -68,6 +68,7 @@ pub use stage::{Dataset, Element, Epoch, Value};
 pub use transforms::batch::batch::BatchOptions;
 pub use transforms::batch::bucket_by_sequence_length::BucketOptions;
 pub use transforms::batch::padded_batch::PaddedBatchOptions;
+pub use transforms::batch::strings::StringPadding;
 pub use transforms::batch::window::WindowOptions;
 pub use transforms::combine::interleave::InterleaveOptions;
 pub use transforms::combine::sample::SampleOptions;

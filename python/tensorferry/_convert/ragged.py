@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._convert import reading, tables
+from tensorferry._convert import reading, tables, text
 from tensorferry._files import opened
 from tensorferry._nest.ragged import Ragged
 
@@ -62,7 +62,17 @@ def _of_tensorflow(value: Any, what: str) -> Part:
             f"{what}: a RaggedTensor of ragged rank {value.ragged_rank} has rows of rows. Merge "
             "them first: x.merge_dims(1, 2).",
         )
+    if value.dtype.name == "string":
+        raise _rows_of_strings("a RaggedTensor of strings", what)
     return of_values(value.values, "splits", [value.row_splits], what)
+
+
+def _rows_of_strings(value: str, what: str) -> errors.Error:
+    return errors.make(
+        "argument",
+        f"{what}: the rows of {value} hold several strings each. Read them with from_generator and "
+        'output_signature=TensorSpec((None,), "string"), or join the strings of each row.',
+    )
 
 
 def _is_nested_torch(value: Any) -> bool:
@@ -141,6 +151,8 @@ def _of_chunk(chunk: Any, what: str) -> Part:
             f"{what}: a {chunk.type} has rows of rows. Flatten one level first "
             "(pyarrow.compute.list_flatten).",
         )
+    if text.is_text(chunk.values):
+        raise _rows_of_strings(f"a {chunk.type}", what)
     place = f"{what}: the values of the {chunk.type}"
     if hasattr(chunk, "sizes"):
         values = tables.column(chunk.values, place)
@@ -183,6 +195,8 @@ def _of_list(rows: Any, what: str) -> Part:
 
 
 def _row(row: Any, at: int, what: str) -> Any:
+    if isinstance(row, list) and text.is_text(row):
+        raise _rows_of_strings("a list of lists of strings", what)
     array = _internal.tensor(reading.source(row, f"{what}: row {at}")[0]).numpy()
     if array.ndim == 0:
         raise errors.make("argument", f"{what}: row {at} is a number, not a list or an array")

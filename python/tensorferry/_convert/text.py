@@ -50,36 +50,51 @@ def parts(value: Any, what: str) -> list[Part]:
     arrow = _arrow(value)
     if arrow is not None:
         return _of_arrow(arrow, what)
-    bytes_, splits = rows(value, what)
+    bytes_, splits = whole(value, what)
     return [((bytes_, True), "splits", [(splits, True)])]
 
 
+def _one_dimension(splits: Any, what: str) -> None:
+    if splits.ndim > 1:
+        shape = (len(splits), splits.shape[1] - 1)
+        raise errors.make(
+            "argument",
+            f"{what}: strings of shape {shape}: rows hold one string each. Pass the columns: a "
+            "dict of them.",
+        )
+
+
 def whole(value: Any, what: str) -> tuple[Any, Any]:
-    """The bytes of strings in one dimension in memory, and their row splits from 0 on."""
-    arrow = _arrow(value)
-    if arrow is None:
-        return rows(value, what)
-    values, lengths = [], [np.zeros(1, np.int64)]
-    for (flat, _), _, [(splits, _)] in _of_arrow(arrow, what):
-        values.append(flat[splits[0] : splits[-1]])
-        lengths.append(np.diff(splits).astype(np.int64))
-    return np.concatenate(values), np.concatenate(lengths).cumsum()
+    """As :func:`rows`, of strings in one dimension."""
+    bytes_, splits = rows(value, what)
+    _one_dimension(splits, what)
+    return bytes_, splits
 
 
 def rows(value: Any, what: str) -> tuple[Any, Any]:
-    """The bytes of strings in one dimension, and their row splits."""
+    """The bytes of strings in memory, and their row splits. Strings in two dimensions have as many
+    rows of splits.
+    """
     if isinstance(value, Strings):
         return _of_splits(value, what)
+    arrow = _arrow(value)
+    if arrow is not None:
+        return _in_memory(_of_arrow(arrow, what))
     array = _array(value)
     if array.ndim == 0:
         raise errors.make(
             "argument", f"{what}: one string, where an array or a list of strings is due"
         )
-    if array.ndim > 1:
+    if array.ndim == 2:
+        bytes_, splits = rows(array.reshape(-1), what)
+        width = array.shape[1]
+        starts = np.arange(len(array))[:, None] * width
+        return bytes_, splits[starts + np.arange(width + 1)]
+    if array.ndim > 2:
         raise errors.make(
             "argument",
-            f"{what}: strings of shape {array.shape}: datasets carry one string, or strings in one "
-            "dimension. Pass the columns: a dict of them.",
+            f"{what}: strings of shape {array.shape}: an element holds one string, or strings in "
+            "one or two dimensions",
         )
     if array.dtype.kind in "SU":
         return _of_array(array, what)
@@ -233,6 +248,7 @@ def _is_string(kind: Any) -> bool:
             "large_binary",
             "string_view",
             "binary_view",
+            "fixed_size_binary",
         )
     )
 
@@ -240,23 +256,37 @@ def _is_string(kind: Any) -> bool:
 def _of_arrow(array: Any, what: str) -> list[Part]:
     """The rows of an Arrow array, in its own memory where it holds them one after the other."""
     pyarrow = sys.modules["pyarrow"]
+    _refuse_nulls(array, what)
+    chunks = array.chunks if isinstance(array, pyarrow.ChunkedArray) else [array]
+    made = [_of_chunk(chunk, what) for chunk in chunks if len(chunk)]
+    empty = ((np.empty(0, np.uint8), True), "splits", [(np.zeros(1, np.int64), True)])
+    return made or [empty]
+
+
+def _in_memory(parts: list[Part]) -> tuple[Any, Any]:
+    """The bytes of parts, one after the other, and the row splits of all."""
+    values, lengths = [], [np.zeros(1, np.int64)]
+    for (flat, _), _, [(splits, _)] in parts:
+        values.append(flat[splits[0] : splits[-1]])
+        lengths.append(np.diff(splits).astype(np.int64))
+    return np.concatenate(values), np.concatenate(lengths).cumsum()
+
+
+def _refuse_nulls(array: Any, what: str) -> None:
     if array.null_count:
         raise errors.make(
             "null_values",
             f"{what}: the {array.type} has {array.null_count} nulls, and a string is not null. "
             "Fill them (pyarrow.compute.fill_null), or drop those rows.",
         )
-    chunks = array.chunks if isinstance(array, pyarrow.ChunkedArray) else [array]
-    made = [_of_chunk(chunk) for chunk in chunks if len(chunk)]
-    empty = ((np.empty(0, np.uint8), True), "splits", [(np.zeros(1, np.int64), True)])
-    return made or [empty]
 
 
-def _of_chunk(chunk: Any) -> Part:
+def _of_chunk(chunk: Any, what: str) -> Part:
     pyarrow = sys.modules["pyarrow"]
     types = pyarrow.types
     if types.is_dictionary(chunk.type):
         chunk = chunk.dictionary_decode()
+        _refuse_nulls(chunk, what)  # the dictionary may hold some
     kind = chunk.type
     wide = types.is_large_string(kind) or types.is_large_binary(kind)
     if not wide and not types.is_string(kind) and not types.is_binary(kind):

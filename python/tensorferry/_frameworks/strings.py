@@ -22,8 +22,13 @@ def joined(values: Any, row_splits: Any = None) -> Any:
     """The string of these bytes; with ``row_splits``, the string of each row of them."""
     if row_splits is None:
         return _string(values)
-    rows = row_splits.shape[0]
-    return tf.ensure_shape(_parsed(values, row_splits), [None if rows is None else rows - 1])
+    *outer, splits = row_splits.shape.as_list()
+    shape = [*outer, None if splits is None else splits - 1]
+    if not outer:
+        return tf.ensure_shape(_parsed(values, row_splits), shape)
+    lengths = row_splits[:, 1:] - row_splits[:, :-1]
+    flat = tf.concat([tf.zeros(1, tf.int64), tf.cumsum(tf.reshape(lengths, [-1]))], 0)
+    return tf.ensure_shape(tf.reshape(_parsed(values, flat), tf.shape(lengths)), shape)
 
 
 def _string(values: Any) -> Any:

@@ -19,7 +19,8 @@ from tensorferry._nest.structures import (
     rebuilt,
     replaced,
 )
-from tensorferry._nest.text import STRING, TEXT, Texts, length
+from tensorferry._nest.text import STRING, TEXT, Texts
+from tensorferry._nest.text import shape as string_shape
 from tensorferry._typing import DTypeLike, Nest, Signature
 
 #: One component as ``_internal`` knows it: ``(dtype name, dimensions)``, or a list of components
@@ -177,7 +178,7 @@ def with_strings(structure: Structure, spec: list[Part]) -> tuple[Structure, lis
             return rebuilt(place, [walk(part) for part in parts(place)])
         part = next(flat)
         if isinstance(place, Texts):
-            part = (STRING, (length(next(flat)[1]),))
+            part = (STRING, string_shape(next(flat)[1]))
         shown.append((STRING, ()) if place is TEXT else part)
         return LEAF if place is TEXT or isinstance(place, Texts) else place
 
@@ -188,14 +189,13 @@ def strings(shape: tuple[int | None, ...] | None, what: str) -> tuple[Structure,
     """The place and the components of strings of this shape."""
     if shape == ():
         return TEXT, [("uint8", (None,))]
-    if shape is None or len(shape) > 1:
+    if shape is None or len(shape) > 2:
         raise errors.make(
             "argument",
-            f"{what}: strings have to be of shape () or (None,), not {shape}: datasets carry one "
-            "string, or strings in one dimension",
+            f"{what}: strings have to be of shape (), (None,) or (None, None), not {shape}",
         )
-    splits = None if shape[0] is None else shape[0] + 1
-    return Texts(LEAF, LEAF), [("uint8", (None,)), ("int64", (splits,))]
+    splits = None if shape[-1] is None else shape[-1] + 1
+    return Texts(LEAF, LEAF), [("uint8", (None,)), ("int64", (*shape[:-1], splits))]
 
 
 def _ragged_spec(values: Any, row_splits: Any) -> Any:
@@ -337,6 +337,8 @@ def from_types(types: Nest[DTypeLike], shapes: Any) -> tuple[Structure, list[Par
             types = tuple(types)
         if not is_container(types):
             shape = shape_of(shapes, "from_generator: output_shapes")
+            if shape is None and is_string(types):
+                shape = ()  # of unknown shape, strings are most often single
             place, found = (
                 strings(shape, "from_generator: output_shapes")
                 if is_string(types)

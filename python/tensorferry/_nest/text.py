@@ -53,7 +53,9 @@ class StringRows(NamedTuple):
 
 
 class Texts(NamedTuple):
-    """The place of several strings, as in a batch: two components, all bytes and row splits."""
+    """The place of several strings, as in a batch: two components, all bytes and row splits. Those
+    of strings in two dimensions have two too.
+    """
 
     values: Any
     row_splits: Any
@@ -75,12 +77,13 @@ def _tensor(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value
-    array = np.empty(len(value), object)
-    array[:] = value
+    rows = isinstance(value[0], list) if value else False
+    array = np.empty((len(value), len(value[0])) if rows else len(value), object)
+    array[...] = value
     return array
 
 
-def length(row_splits: tuple[int | None, ...] | None) -> int | None:
-    """The number of strings, of the shape of their row splits."""
-    splits = row_splits[0] if row_splits else None
-    return None if splits is None else splits - 1
+def shape(row_splits: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
+    """The shape of strings, of the shape of their row splits."""
+    *outer, splits = row_splits or (None,)
+    return (*outer, None if splits is None else splits - 1)

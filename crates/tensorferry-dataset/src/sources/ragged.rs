@@ -422,7 +422,7 @@ mod tests {
             let options = PaddedBatchOptions {
                 padded_shapes: Some(vec![Shape::new([Some(len)])]),
                 padding_values: Some(vec![Some(Tensor::from_vec(vec![-1_i64], &[]).unwrap())]),
-                drop_remainder: false,
+                ..PaddedBatchOptions::default()
             };
             rows.padded_batch(2, options).unwrap().get(0)
         };

@@ -47,10 +47,12 @@ fn predicate(
 /// `calls` threads call it at once; 0 for one call at a time, in order. If there is `begin`, each
 /// iteration calls what `begin()` returns instead, with a list of the components as tensors, and
 /// its `close()` at the end. With `batch_size`, the function takes and returns batches, whose rows
-/// are the elements.
+/// are the elements. `strings` are the components of elements that are one string, and those of
+/// results with the bytes of several.
 #[pyfunction]
 #[pyo3(signature = (
-    plan, name, function, packer, spec, names, calls = 0, begin = None, batch_size = None
+    plan, name, function, packer, spec, names, calls = 0, begin = None, batch_size = None,
+    strings = (vec![], vec![])
 ))]
 #[expect(clippy::too_many_arguments, reason = "one Python call")]
 pub(crate) fn map(
@@ -63,6 +65,7 @@ pub(crate) fn map(
     calls: usize,
     begin: Option<Py<PyAny>>,
     batch_size: Option<usize>,
+    strings: (Vec<usize>, Vec<usize>),
 ) -> PyResult<Plan> {
     guard();
     let returned = Returned::new(spec, names)?;
@@ -88,7 +91,10 @@ pub(crate) fn map(
     let (dataset, function) = (plan.get().dataset(), function.capturing(captured));
     Ok(match batch_size {
         None => dataset.map(function, spec).into(),
-        Some(size) => dataset.map_batches(size, function, spec).or_raise(plan.py())?.into(),
+        Some(size) => dataset
+            .map_batches_with(size, function, spec, &strings.0, &strings.1)
+            .or_raise(plan.py())?
+            .into(),
     })
 }
 

@@ -139,6 +139,7 @@ fn floats(py: Python<'_>, weights: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
 
 /// The elements for which a function of whole batches returns true.
 #[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "one Python call")]
 pub(crate) fn filter_batched(
     py: Python<'_>,
     plan: &Bound<'_, Plan>,
@@ -147,13 +148,14 @@ pub(crate) fn filter_batched(
     packer: Py<Packer>,
     components: Option<Vec<usize>>,
     batch_size: usize,
+    strings: Vec<usize>,
 ) -> PyResult<Plan> {
     guard();
     let callee = Callee::new(function, vec![packer]);
     let captured = callee.captured();
     let call = move |batch| callee.call(batch, |kept| bools(&kept));
     let predicate = named(name, call).capturing(captured);
-    let options = FilterOptions { components, batch_size };
+    let options = FilterOptions { components, batch_size, strings };
     Ok(plan.get().dataset().filter_batched(predicate, options).or_raise(py)?.into())
 }
 

@@ -3,6 +3,7 @@
 use super::iterator::DatasetIterator;
 use super::packer::Packer;
 use super::plan::Plan;
+use super::ragged::{Strings, string_padding};
 use super::{spec, value};
 use crate::errors::OrRaise;
 use crate::runtime::unwinding::guard;
@@ -284,9 +285,10 @@ impl Plan {
         self.dataset().prefetch(buffer_size).into()
     }
 
-    fn unbatch(&self, py: Python<'_>) -> PyResult<Self> {
+    /// `strings` are the components with the bytes of several strings, whose splits follow.
+    fn unbatch(&self, py: Python<'_>, strings: Vec<usize>) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().unbatch().or_raise(py)?.into())
+        Ok(self.dataset().unbatch_strings(&strings).or_raise(py)?.into())
     }
 
     fn rebatch(
@@ -312,6 +314,7 @@ impl Plan {
         shapes: Vec<Vec<Option<usize>>>,
         values: Vec<Option<Bound<'_, PyAny>>>,
         drop_remainder: bool,
+        strings: Vec<Strings>,
     ) -> PyResult<Self> {
         guard();
         let shapes = shapes.into_iter().map(Shape::new).collect();
@@ -329,6 +332,7 @@ impl Plan {
                     padded_shapes: Some(shapes),
                     padding_values: Some(values),
                     drop_remainder,
+                    strings: strings.into_iter().map(string_padding).collect(),
                 },
             )
             .or_raise(py)?

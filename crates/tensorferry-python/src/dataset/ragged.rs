@@ -10,7 +10,7 @@ use crate::interop::dtype;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use tensorferry::dataset::{
-    BatchOptions, BucketOptions, Dataset, PackOptions, PackStrategy, Ragged, Shape,
+    BatchOptions, BucketOptions, Dataset, PackOptions, PackStrategy, Ragged, Shape, StringPadding,
     TokenWindowsOptions, Values,
 };
 use tensorferry::{Casting, DType, Tensor};
@@ -20,6 +20,14 @@ type Source<'py> = (Bound<'py, PyAny>, bool);
 
 /// For each component the shape to pad it to, and the number to pad it with.
 type Padding<'py> = (Vec<Vec<Option<usize>>>, Vec<Option<Bound<'py, PyAny>>>);
+
+/// A component of strings, whether an element has several, the number to pad them to, and the
+/// string to pad with.
+pub(super) type Strings = (usize, bool, Option<usize>, Vec<u8>);
+
+pub(super) fn string_padding((component, several, len, value): Strings) -> StringPadding {
+    StringPadding { component, several, len, value }
+}
 
 /// Values in memory or in files.
 pub(super) fn values(py: Python<'_>, (value, immutable): &Source<'_>) -> PyResult<Values> {
@@ -134,6 +142,7 @@ pub(crate) fn bucket_by_sequence_length(
     buckets: (Vec<usize>, Vec<usize>),
     padding: Padding<'_>,
     flags: (bool, bool, bool),
+    strings: Vec<Strings>,
 ) -> PyResult<Plan> {
     guard();
     let ((boundaries, sizes), (shapes, values)) = (buckets, padding);
@@ -154,6 +163,7 @@ pub(crate) fn bucket_by_sequence_length(
         pad_to_bucket_boundary,
         no_padding,
         drop_remainder,
+        strings: strings.into_iter().map(string_padding).collect(),
     };
     Ok(dataset.bucket_by_sequence_length(options).or_raise(py)?.into())
 }

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorferry import errors
-from tensorferry._nest import structures
-from tensorferry._nest.structures import Nested
+from tensorferry._nest import specs, structures
+from tensorferry._nest.structures import LEAF, Nested, Structure
+from tensorferry._nest.text import TEXT, Texts
 from tensorferry.dataset._base import Base
 from tensorferry.dataset._functions import calls
 from tensorferry.dataset._functions.tracing import Result
@@ -23,7 +24,13 @@ def inferred(batches: Base, function: Callable[..., Any], output_signature: Any)
             "wrong_type", "map: with batched=True the function returns tensors, not datasets"
         )
     if output_signature is not None:
-        return structure, [(name, None if dims is None else (None, *dims)) for name, dims in spec]
+        return _of_rows(structure, spec)
+    if TEXT in [leaf for leaf in structures.flatten(structure) if not isinstance(leaf, Nested)]:
+        raise errors.make(
+            "argument",
+            "map: what the function returned for a batch is one string. With batched=True, return "
+            "a row for each element.",
+        )
     names = structures.names(structure) or [""]
     for (_, dims), name in zip(spec, names, strict=True):
         if dims == ():
@@ -34,3 +41,27 @@ def inferred(batches: Base, function: Callable[..., Any], output_signature: Any)
                 "batched=True, return a row for each element.",
             )
     return structure, [(name, dims and (None, *dims[1:])) for name, dims in spec]
+
+
+def _of_rows(structure: Structure, spec: list[specs.Part]) -> Result:
+    """The structure and components of batches, of those of rows."""
+    flat = iter(spec)
+    batch: list[specs.Part] = []
+
+    def walk(place: Structure) -> Structure:
+        if place is None:
+            return None
+        if isinstance(place, Texts):
+            values, (dtype, dims) = next(flat), next(flat)
+            batch.extend([values, (dtype, (None, *dims))])
+            return place
+        if structures.is_container(place):
+            return structures.rebuilt(place, [walk(part) for part in structures.parts(place)])
+        dtype, dims = next(flat)
+        if place is TEXT:
+            batch.extend([(dtype, dims), ("int64", (None,))])
+            return Texts(LEAF, LEAF)
+        batch.append((dtype, None if dims is None else (None, *dims)))
+        return place
+
+    return walk(structure), batch

@@ -7,9 +7,10 @@ from typing import Self, SupportsIndex
 import numpy as np
 
 from tensorferry import _arguments, errors
+from tensorferry._nest import structures
 from tensorferry._typing import Indices, Nest, ShapeLike, TensorLike
 from tensorferry.dataset._base import Base, recorded
-from tensorferry.dataset._methods import padding, ragged_structure, strings
+from tensorferry.dataset._methods import ragged_structure, strings
 
 
 class Batches(Base):
@@ -37,7 +38,8 @@ class Batches(Base):
                 others.
             padding_values: for each part of an element the number to pad with, None for 0 (False);
                 or one number for all. A Python number becomes the part's dtype; other values have
-                to be of that dtype.
+                to be of that dtype. Parts of several strings are padded with ``b""``, or a string
+                given for them.
             drop_remainder: leaves out a last batch that is not full.
             name: accepted for compatibility with tf.data.
 
@@ -56,20 +58,13 @@ class Batches(Base):
         [[3, 3, 3]]
         """
         size = _arguments.positive(batch_size, "padded_batch", "batch_size")
-        way = "Pad the other parts with pad_to, then batch; or use ragged_batch."
-        strings.refuse(self, "padded_batch", way)
         ragged_structure.refuse_batches(self._structure, "padded_batch")
-        spec = self._plan.spec
-        shapes = padding.shapes(self._structure, spec, padded_shapes, "padded_batch")
-        values = padding.values(self._structure, spec, padding_values, "padded_batch")
-        return self._with(
-            self._plan.padded_batch(
-                size,
-                shapes,
-                values,
-                _arguments.flag(drop_remainder, "padded_batch", "drop_remainder"),
-            )
+        shapes, values, of_strings = strings.paddings(
+            self._structure, self._plan.spec, padded_shapes, padding_values, "padded_batch"
         )
+        drop = _arguments.flag(drop_remainder, "padded_batch", "drop_remainder")
+        plan = self._plan.padded_batch(size, shapes, values, drop, of_strings)
+        return self._with(plan, strings.of_batches(self._structure))
 
     @recorded
     def unbatch(self, name: str | None = None) -> Self:
@@ -88,8 +83,11 @@ class Batches(Base):
         (4, [1, 2, 3, 4])
         """
         ragged_structure.refuse_batches(self._structure, "unbatch")
-        strings.refuse(self, "unbatch", "Leave out the batch before it.")
-        return self._with(self._plan.unbatch())
+        return self._unbatched()
+
+    def _unbatched(self) -> Self:
+        plan = self._plan.unbatch(strings.several(self._structure))
+        return self._with(plan, strings.of_rows(self._structure, self._plan.spec))
 
     @recorded
     def rebatch(
@@ -116,7 +114,6 @@ class Batches(Base):
         [[0, 1, 2], [3], [4, 5, 6], [7]]
         """
         ragged_structure.refuse_batches(self._structure, "rebatch")
-        strings.refuse(self, "rebatch", "Leave out the batch before it.")
         if any(np.ndim(size) for size in _arguments.several(batch_size)):
             raise errors.make(
                 "argument",
@@ -133,6 +130,10 @@ class Batches(Base):
                 "rebatch: batch_size has to be at least 1, or numbers of which one is, not "
                 f"{_arguments.shown(batch_size)}",
             )
-        return self._with(
-            self._plan.rebatch(each, _arguments.flag(drop_remainder, "rebatch", "drop_remainder"))
-        )
+        drop = _arguments.flag(drop_remainder, "rebatch", "drop_remainder")
+        if structures.has_text(self._structure):
+            if len(each) > 1:
+                strings.refuse(self, "rebatch", "Pass one batch_size, or use unbatch and batch.")
+            rows = self._unbatched()
+            return self._with(*strings.batched(rows, each[0], drop))
+        return self._with(self._plan.rebatch(each, drop))

@@ -13,8 +13,10 @@ from typing import Any, TypeAlias, TypeVar
 from tensorferry import _arguments, _internal, errors
 from tensorferry._nest import specs, structures
 from tensorferry._nest.structures import LEAF, Structure
+from tensorferry._nest.text import TEXT, Texts
 from tensorferry.dataset._functions import identity
-from tensorferry.dataset._methods import padding
+from tensorferry.dataset._methods import strings
+from tensorferry.dataset._methods.strings import StringPadding
 
 STAGE = "bucket_by_sequence_length"
 _T = TypeVar("_T")
@@ -38,6 +40,8 @@ def _at(structure: Structure, spec: list[specs.Part], key: str | None) -> int:
         for at, part in enumerate(spec)
         if not isinstance(part, list) and part[1] and part[1][0] is None
     ]
+    are_strings = structures.texts(structure)
+    unknown = [at for at in unknown if at not in are_strings] or unknown
     if len(unknown) != 1:
         raise errors.make(
             "argument",
@@ -49,7 +53,7 @@ def _at(structure: Structure, spec: list[specs.Part], key: str | None) -> int:
 
 def measured(plan: _internal.Plan, structure: Structure, length: Any) -> int | None:
     """The number of the component whose length counts, if it is known without reading."""
-    if length is len and structure is LEAF:
+    if length is len and (structure is LEAF or structure is TEXT):
         at = 0
     elif length is None or isinstance(length, str):
         at = _at(structure, plan.spec, length)
@@ -69,11 +73,25 @@ class LengthOf:
 
     def __init__(self, structure: Structure, at: int) -> None:
         self.structure = structure
-        self.at = at
+        self.at = leaves(structure)[at]
 
     def __call__(self, *element: Any) -> int:
         nested = element if type(self.structure) is tuple else element[0]
-        return len(structures.flatten(nested)[self.at])
+        value = structures.flatten(nested)[self.at]
+        return len(value if getattr(value, "shape", None) != () else value.numpy())
+
+
+def leaves(structure: Structure) -> list[int]:
+    """The number of the value in an element that each component belongs to."""
+    if isinstance(structure, Texts):
+        return [0, 0]
+    if not structures.is_container(structure):
+        return [0] * len(structures.flatten(structure))
+    numbers: list[int] = []
+    for part in structures.parts(structure):
+        start = numbers[-1] + 1 if numbers else 0
+        numbers += [start + at for at in leaves(part)]
+    return numbers
 
 
 def length_of(structure: Structure, spec: list[specs.Part], key: str | None) -> LengthOf:
@@ -104,6 +122,9 @@ class Buckets:
         #: For each bucket the dimensions that its elements are padded to; empty without padding.
         self.shapes: list[list[list[int | None]]] = []
         self.values: list[Any] = []
+        self.strings: list[list[StringPadding]] = []
+        #: The components that are strings, of elements that are not padded.
+        self.texts: list[int] = []
         self.to_boundary = False
 
     def pad(
@@ -115,11 +136,11 @@ class Buckets:
         to_boundary: bool,
     ) -> list[specs.Part]:
         """Pads batches from now on, and returns their components."""
-        spec = plan.spec
-        common = padding.shapes(structure, spec, shapes, STAGE)
-        self.values = padding.values(structure, spec, values, STAGE)
+        common, self.values, of_strings = strings.paddings(
+            structure, plan.spec, shapes, values, STAGE
+        )
         self.to_boundary = to_boundary
-        self._check(plan, common)
+        spec = self._check(plan, common, of_strings)
         for boundary in [*self.boundaries, None]:
             filler = None
             if to_boundary and boundary is not None:
@@ -132,7 +153,13 @@ class Buckets:
             self.shapes.append(
                 [[filler if dim is None else dim for dim in dims] for dims in common]
             )
-        return [(name, (None, *dims)) for (name, _), dims in zip(spec, common, strict=True)]
+            self.strings.append(
+                [
+                    (at, is_row, filler if is_row and size is None else size, value)
+                    for at, is_row, size, value in of_strings
+                ]
+            )
+        return [(name, (None, *dims[1:])) for name, dims in spec]
 
     def ascend(self) -> bool:
         """Whether the boundaries are lengths in ascending order."""
@@ -149,20 +176,26 @@ class Buckets:
         """The plan of a stage that knows lengths without reading. ``given`` are padded shapes and
         padding values, ``flags`` whether to pad to boundaries, not to pad, and to drop remainders.
         """
-        shapes = padding.shapes(structure, plan.spec, given[0], STAGE)
-        self.values = padding.values(structure, plan.spec, given[1], STAGE)
-        self._check(plan, shapes)
+        shapes, self.values, of_strings = strings.paddings(structure, plan.spec, *given, STAGE)
+        self._check(plan, shapes, of_strings)
         if flags[0]:
             for boundary in self.boundaries:
                 _arguments.positive(boundary, STAGE, "every one of bucket_boundaries, to pad to,")
         return _internal.bucket_by_sequence_length(
-            plan, component, (self.boundaries, self.sizes), (shapes, self.values), flags
+            plan, component, (self.boundaries, self.sizes), (shapes, self.values), flags, of_strings
         )
 
-    def _check(self, plan: _internal.Plan, shapes: list[list[int | None]]) -> None:
-        """Refuses shapes that elements do not fit in, when the dataset is made."""
+    def _check(
+        self,
+        plan: _internal.Plan,
+        shapes: list[list[int | None]],
+        of_strings: list[StringPadding],
+    ) -> list[specs.Part]:
+        """The components of a batch. Refuses shapes that elements do not fit in, when the dataset
+        is made.
+        """
         try:
-            plan.padded_batch(1, shapes, self.values, False)
+            return plan.padded_batch(1, shapes, self.values, False, of_strings).spec
         except errors.Error as error:
             raise errors.make(
                 error.code, str(error).replace("padded_batch: ", f"{STAGE}: ", 1)
@@ -194,17 +227,21 @@ class Buckets:
     def batch(self, key: Any, window: Any) -> _internal.Plan:
         """The batch of a bucket's elements."""
         plan: _internal.Plan = window._plan
+        size, drop = self.size(key), self.drop_remainder
         if not self.shapes:
-            return plan.batch(self.size(key), self.drop_remainder)
-        return plan.padded_batch(
-            self.size(key), self.shapes[int(key)], self.values, self.drop_remainder
-        )
+            texts = self.texts
+            return (
+                _internal.ragged_batch(plan, size, drop, texts) if texts else plan.batch(size, drop)
+            )
+        bucket = int(key)
+        return plan.padded_batch(size, self.shapes[bucket], self.values, drop, self.strings[bucket])
 
     def functions(
         self,
     ) -> tuple[_Named[int], _Named[_internal.Plan], _Named[int]]:
         """Key, batch and size, with names that contain everything that changes the elements."""
         padding = f"{self.shapes}, {self.values}" if self.shapes else "no_padding"
+        padding += f", {self.strings}" if any(self.strings) else ""
         batch = f"{padding}, drop_remainder" if self.drop_remainder else padding
         name, number = identity.known_as(self.length)
         key = f"{STAGE}({name}, {self.boundaries})"

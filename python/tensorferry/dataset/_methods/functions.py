@@ -80,10 +80,12 @@ class Functions(Base):
         threads = parallel.calls(num_parallel_calls, "map")
         size = _arguments.at_least(batch_size, 1, "map", "batch_size")
         data = self
+        of_strings: tuple[list[int], list[int]] = ([], [])
         if _arguments.flag(batched, "map", "batched"):
-            strings.refuse(self, "map", "Leave out batched=True.")
-            data = self._with(self._plan.batch(size, False))
+            data = self._batches(size)
             result = batches.inferred(data, map_func, output_signature)
+            of_strings = structures.texts(self._structure), strings.several(result[0])
+            structure = strings.of_rows(*result)
         else:
             result = calls.inferred(self, map_func, output_signature, "map")
         plan = _internal.map(
@@ -96,8 +98,15 @@ class Functions(Base):
             threads,
             parallel.sessions(data, map_func, result) if processes else None,
             size if data is not self else None,
+            of_strings,
         )
-        return self._with(plan, result[0])
+        return self._with(plan, structure if data is not self else result[0])
+
+    def _batches(self, size: int) -> Self:
+        """Batches for functions."""
+        if structures.has_text(self._structure):
+            return self._with(*strings.batched(self, size, False))
+        return self._with(self._plan.batch(size, False))
 
     @recorded
     def filter(
@@ -149,20 +158,21 @@ class Functions(Base):
                 )
             )
         calls.check_callable(predicate, "filter", "predicate")
-        asked, which = self._packed(), None
+        structure, which = self._structure, None
         if input_columns is not None:
             structure, which = part_of(self._structure, input_columns, "filter")
-            asked = packer(type(self), structure, self._format, self._options)
-        if batched:
-            read = None if which is None else [at in which for at in range(len(self._plan.spec))]
-            strings.refuse(self, "filter", "Leave out batched=True, or pass input_columns=.", read)
+        texts = structures.texts(structure)
+        if batched and structures.holds_several(structure):
+            strings.refuse_several(self, "filter")
+        shown = strings.of_batches(structure) if batched else structure
+        asked = packer(type(self), shown, self._format, self._options)
         known = identity.known_as(predicate)
         if which is not None and not batched:
             return self._with(
                 _internal.filter_components(self._plan, known, predicate, asked, which)
             )
         return self._with(
-            _internal.filter_batched(self._plan, known, predicate, asked, which, size)
+            _internal.filter_batched(self._plan, known, predicate, asked, which, size, texts)
         )
 
     @recorded

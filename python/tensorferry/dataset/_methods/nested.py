@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Self, SupportsIndex
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._nest import specs
+from tensorferry._nest import specs, structures
 from tensorferry._nest.structures import LEAF, Nested
 from tensorferry._typing import Indices, Nest, ShapeLike, Signature, TensorLike
 from tensorferry.dataset import _seeds
@@ -241,7 +241,7 @@ class DatasetFunctions(Base):
         [[1, 0], [2, 2]]
         [[4, 4, 4, 4], [3, 3, 3, 0]]
         """
-        strings.refuse(self, STAGE, "Use group_by_window with ragged_batch.")
+        several = structures.holds_several(self._structure)
         drop = _arguments.flag(drop_remainder, STAGE, "drop_remainder")
         to_boundary = _arguments.flag(pad_to_bucket_boundary, STAGE, "pad_to_bucket_boundary")
         unpadded = _arguments.flag(no_padding, STAGE, "no_padding")
@@ -250,7 +250,8 @@ class DatasetFunctions(Base):
         if not callable(length):
             length = length_of(self._structure, self._plan.spec, length)
         buckets = Buckets(length, bucket_boundaries, bucket_batch_sizes, drop)
-        if component is not None and buckets.ascend():
+        structure = strings.of_batches(self._structure)
+        if component is not None and buckets.ascend() and not (several and to_boundary):
             plan = buckets.native(
                 self._plan,
                 self._structure,
@@ -258,8 +259,12 @@ class DatasetFunctions(Base):
                 (padded_shapes, padding_values),
                 (to_boundary, unpadded, drop),
             )
-            return self._with(plan)
-        if unpadded:
+            return self._with(plan, structure)
+        if unpadded and structures.has_text(self._structure):
+            one, _ = strings.batched(self, 1, False)
+            buckets.texts = structures.texts(self._structure)
+            spec = [(dtype, (None, *dims[1:])) for dtype, dims in one.spec]
+        elif unpadded:
             spec = self._plan.batch(1, False).spec
         else:
             spec = buckets.pad(
@@ -272,5 +277,5 @@ class DatasetFunctions(Base):
             packer(cls, Nested(self._structure), "numpy"),
         )
         return self._with(
-            _internal.group_by_window(self._plan, *buckets.functions(), packers, spec)
+            _internal.group_by_window(self._plan, *buckets.functions(), packers, spec), structure
         )

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._convert import reading
+from tensorferry._convert import reading, text
 from tensorferry._nest import specs, structures
 from tensorferry._nest.structures import Structure
+from tensorferry._nest.text import STRING
 
 #: The Python numbers that are values of each kind of dtype.
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -51,7 +52,11 @@ def shapes(
 def values(structure: Structure, spec: list[specs.Part], given: Any, stage: str) -> list[Any]:
     """The padding value of each component; None for 0. One number applies to all."""
     what = f"{stage}: padding_values"
-    flat = _up_to(structure, given, what) if structures.is_container(given) else [given] * len(spec)
+    if structures.is_container(given):
+        flat = _up_to(structure, given, what)
+    else:
+        is_text = text.is_text(given)
+        flat = [given if (name == STRING) == is_text else None for name, _ in spec]
     places = [f"{what}: component {name}" for name in structures.names(structure)] or [what]
     each = zip(flat, spec, places, strict=True)
     return [
@@ -124,6 +129,8 @@ def _value(value: Any, dtype: str, what: str) -> Any:
     """A padding value that ``_internal`` can read. A Python number becomes the component's dtype;
     other values have to be of that dtype.
     """
+    if dtype == STRING:
+        return text.row(value, what)
     if isinstance(value, bool | int | float | complex):
         kinds = _KINDS[dtype.rstrip("0123456789")]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):

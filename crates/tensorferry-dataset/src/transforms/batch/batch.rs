@@ -6,7 +6,7 @@ use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage};
 use crate::transforms::batch::gathered::{batches, batches_of_part, count, len_from};
-use crate::transforms::batch::picked::picked_batches;
+use crate::transforms::batch::picked::{picked_batches, stacked_rows};
 use crate::transforms::batch::stacked::{stack, stacked};
 use std::ops::Range;
 use tensorferry_core::TensorSpec;
@@ -113,7 +113,9 @@ impl Stage for Batch {
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         if let Some(picked) = self.input.stage.picks(cx)? {
-            return Ok(picked_batches(picked, &self.input, cx, (self.size, self.drop_remainder)));
+            let (source, size) = (picked.source.clone(), (self.size, self.drop_remainder));
+            let gather = move |rows: &[u64], cx: &Context| stacked_rows(&source, rows, cx);
+            return Ok(picked_batches(picked, &self.input, cx, size, "batch", gather));
         }
         let make = |elements: &[Element]| stack(elements, "batch", None);
         batches(&self.input, cx, "batch", (self.size, self.drop_remainder), make)

@@ -7,8 +7,9 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{
     Context, Dataset, Element, ElementIter, Elements, Stage, Step, step, uninterrupted, value_of,
 };
-use crate::transforms::batch::measured::{Measured, consecutive};
+use crate::transforms::batch::measured::{Measured, consecutive, requests};
 use crate::transforms::batch::padded_batch::{PaddedBatch, PaddedBatchOptions};
+use crate::transforms::batch::strings::StringPadding;
 use crate::transforms::combine::concatenate::relaxed;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct BucketOptions {
     pub no_padding: bool,
     /// Whether to drop batches that are not full.
     pub drop_remainder: bool,
+    /// As [`PaddedBatchOptions::strings`].
+    pub strings: Vec<StringPadding>,
 }
 
 struct Buckets {
@@ -152,6 +155,7 @@ impl BucketOptions {
             padded_shapes: shapes,
             padding_values: self.padding_values.clone(),
             drop_remainder: self.drop_remainder,
+            strings: self.strings.clone(),
         }
     }
 }
@@ -191,7 +195,7 @@ impl Buckets {
         let requests = requests(indices);
         if self.options.no_padding {
             for (at, part) in self.measured.parts().iter().enumerate() {
-                if part.is_measured {
+                if part.is_measured && !self.options.strings.iter().any(|one| one.component == at) {
                     self.check_equal(at, &requests, cx)?;
                 }
             }
@@ -213,11 +217,6 @@ impl Buckets {
             }
         }
     }
-}
-
-fn requests(indices: &[u64]) -> Vec<RowRequest> {
-    let slots = indices.iter().enumerate();
-    slots.map(|(slot, index)| RowRequest { index: *index, slot }).collect()
 }
 
 impl Stage for BucketBySequenceLength {
@@ -243,6 +242,9 @@ impl Stage for BucketBySequenceLength {
             arguments.push("no_padding".into());
         } else {
             arguments.extend(self.buckets.batches.first().map(PaddedBatch::padding));
+        }
+        if options.no_padding && !options.strings.is_empty() {
+            arguments.push(format!("strings {:?}", options.strings));
         }
         if options.pad_to_bucket_boundary {
             arguments.push("pad_to_bucket_boundary".into());

@@ -186,6 +186,12 @@ pub(crate) fn whole_rows(
     requests.iter().zip(lengths).map(row).collect()
 }
 
+/// Requests for elements.
+pub(crate) fn requests(indices: &[u64]) -> Vec<RowRequest> {
+    let slots = indices.iter().enumerate();
+    slots.map(|(slot, index)| RowRequest { index: *index, slot }).collect()
+}
+
 /// Requests for consecutive elements.
 pub(crate) fn consecutive(start: u64, len: usize) -> Vec<RowRequest> {
     (0..len).map(|slot| RowRequest { index: start + slot as u64, slot }).collect()

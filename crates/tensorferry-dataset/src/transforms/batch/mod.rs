@@ -11,6 +11,7 @@ pub(crate) mod picked;
 pub(crate) mod ragged_batch;
 pub(crate) mod rebatch;
 pub(crate) mod stacked;
+pub(crate) mod strings;
 pub(crate) mod unbatch;
 pub(crate) mod window;
 pub(crate) mod window_iter;

@@ -9,11 +9,14 @@ use crate::stage::{
 };
 use crate::transforms::batch::gathered::{batches, batches_of_part, count, len_from};
 use crate::transforms::batch::measured::{Measured, Part, consecutive, whole_rows};
+use crate::transforms::batch::ragged_batch::{gathered_rows, joined_rows};
 use crate::transforms::batch::stacked::stacked;
+use crate::transforms::batch::strings;
+use crate::transforms::batch::strings::StringPadding;
 use crate::transforms::row_map::boxes::{fill, place};
 use std::ops::Range;
 use std::sync::Arc;
-use tensorferry_core::{Dims, Shape, Tensor, TensorSpec};
+use tensorferry_core::{DType, Dims, Shape, Tensor, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{filled, packed};
@@ -29,6 +32,8 @@ pub struct PaddedBatchOptions {
     pub padding_values: Option<Vec<Option<Tensor>>>,
     /// Whether to drop the last batch if it is not full.
     pub drop_remainder: bool,
+    /// Components that hold strings. Shapes and values of these components are ignored.
+    pub strings: Vec<StringPadding>,
 }
 
 /// The padding of one component.
@@ -40,11 +45,22 @@ struct Padding {
     name: String,
 }
 
+/// What becomes of one component.
+enum Pad {
+    Tensor(Padding),
+    /// A string: the bytes of all, and their row splits.
+    String,
+    /// The bytes of several strings, and of their splits.
+    Strings(StringPadding),
+    /// The splits of the strings before.
+    Splits,
+}
+
 pub(crate) struct PaddedBatch {
     input: Dataset,
     size: usize,
     options: PaddedBatchOptions,
-    paddings: Arc<[Padding]>,
+    paddings: Arc<[Pad]>,
     /// Whether all elements are known to have the padded shape already.
     even: bool,
     /// The input, if rows can be gathered directly into the batch.
@@ -119,25 +135,29 @@ impl PaddedBatch {
                 .as_ref()
                 .and_then(|values| values.get(at))
                 .and_then(Option::as_ref);
-            Padding::new(at, part, shape, value).map_err(|error| input.explain(error))
+            if let Some(pad) = of_strings(&options.strings, at, &parts) {
+                return pad.map_err(|error| input.explain(error));
+            }
+            Ok(Pad::Tensor(
+                Padding::new(at, part, shape, value).map_err(|error| input.explain(error))?,
+            ))
         };
-        let paddings: Vec<Padding> =
-            parts.iter().enumerate().map(padding).collect::<Result<_>>()?;
+        let paddings: Vec<Pad> = parts.iter().enumerate().map(padding).collect::<Result<_>>()?;
         let even = parts.iter().zip(&paddings).all(|(part, padding)| {
+            let Pad::Tensor(padding) = padding else { return false };
             part.shape.as_fixed().is_some_and(|dims| {
                 padding.shape.iter().zip(&dims).all(|(pad, dim)| pad.is_none_or(|pad| pad == *dim))
             })
         });
         let len = options.drop_remainder.then_some(size);
-        let spec = parts.iter().zip(&paddings).map(|(part, padding)| {
-            Component::Tensor(TensorSpec::new(
-                part.dtype,
-                Shape::new(padding.shape.iter().copied()).batched(len),
-            ))
-        });
+        let spec = parts.iter().zip(&paddings).flat_map(|(part, pad)| pad.spec(part, len));
         let spec = spec.collect();
         let measured = Measured::new(&input).filter(|measured| {
-            measured.parts().iter().zip(&paddings).all(|(part, padding)| padding.suits(part))
+            measured.parts().iter().zip(&paddings).all(|(part, pad)| match pad {
+                Pad::Tensor(padding) => padding.suits(part),
+                Pad::String => part.is_measured,
+                Pad::Strings(_) | Pad::Splits => false,
+            })
         });
         Ok(Self { input, size, options, paddings: paddings.into(), even, measured, spec })
     }
@@ -166,7 +186,10 @@ impl PaddedBatch {
     ) -> Result<Option<Element>> {
         let mut all_fit = true;
         let padded = |at: usize, part: &Part| {
-            let (padding, lengths) = (&self.paddings[at], measured.lengths(at, requests, cx)?);
+            let lengths = measured.lengths(at, requests, cx)?;
+            let Pad::Tensor(padding) = &self.paddings[at] else {
+                return gathered_rows(measured, (at, part), requests, lengths, cx);
+            };
             let Some(longest) = padding.longest(&lengths) else {
                 all_fit = false;
                 return Ok(Vec::new());
@@ -190,11 +213,61 @@ impl PaddedBatch {
 
     /// The shapes and values of the padding, as in a description.
     pub(crate) fn padding(&self) -> String {
-        let padding = |padding: &Padding| {
-            format!("{} with {}", Shape::new(padding.shape.iter().copied()), padding.name)
+        let padding = |pad: &Pad| match pad {
+            Pad::Tensor(padding) => {
+                format!("{} with {}", Shape::new(padding.shape.iter().copied()), padding.name)
+            }
+            Pad::String => "string".into(),
+            Pad::Strings(padding) => {
+                format!("{} strings with {:02x?}", Shape::new([padding.len]), padding.value)
+            }
+            Pad::Splits => "splits".into(),
         };
         let paddings: Vec<String> = self.paddings.iter().map(padding).collect();
         format!("({})", paddings.join(", "))
+    }
+}
+
+/// What becomes of component `at` if it holds strings.
+fn of_strings(strings: &[StringPadding], at: usize, parts: &[&TensorSpec]) -> Option<Result<Pad>> {
+    let padding = strings.iter().find(|padding| {
+        padding.component == at || (padding.several && padding.component + 1 == at)
+    })?;
+    if padding.component < at {
+        return Some(Ok(Pad::Splits));
+    }
+    let are_bytes = parts[at].dtype == DType::UInt8;
+    let splits = parts.get(at + 1);
+    let have_splits = splits.is_some_and(|part| {
+        part.dtype == DType::Int64 && part.shape.dims().is_some_and(|dims| dims.len() == 1)
+    });
+    Some(if !are_bytes || (padding.several && !have_splits) {
+        Err(wrong("holds no strings".into()).in_component(at))
+    } else if padding.several {
+        Ok(Pad::Strings(padding.clone()))
+    } else {
+        Ok(Pad::String)
+    })
+}
+
+impl Pad {
+    /// The components of a batch, whose length may be known.
+    fn spec(&self, part: &TensorSpec, len: Option<usize>) -> Vec<Component> {
+        let tensor = |dtype, shape| Component::Tensor(TensorSpec::new(dtype, shape));
+        let splits = |shape: Shape| {
+            vec![tensor(part.dtype, Shape::new([None])), tensor(DType::Int64, shape)]
+        };
+        match self {
+            Self::Tensor(padding) => {
+                let shape = Shape::new(padding.shape.iter().copied()).batched(len);
+                vec![tensor(part.dtype, shape)]
+            }
+            Self::String => splits(Shape::new([len.map(|len| len + 1)])),
+            Self::Strings(padding) => {
+                splits(Shape::new([padding.len.map(|strings| strings + 1)]).batched(len))
+            }
+            Self::Splits => Vec::new(),
+        }
     }
 }
 
@@ -316,8 +389,17 @@ impl Padding {
     }
 }
 
-fn pad_all(elements: &[Element], paddings: &[Padding], cancel: &CancelToken) -> Result<Element> {
-    paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements, cancel)).collect()
+fn pad_all(elements: &[Element], paddings: &[Pad], cancel: &CancelToken) -> Result<Element> {
+    let mut batch = Element::new();
+    for (at, pad) in paddings.iter().enumerate() {
+        match pad {
+            Pad::Tensor(padding) => batch.push(padding.stack(at, elements, cancel)?),
+            Pad::String => batch.extend(joined_rows(elements, at, "padded_batch")?),
+            Pad::Strings(padding) => batch.extend(strings::padded(elements, padding)?),
+            Pad::Splits => {}
+        }
+    }
+    Ok(batch)
 }
 
 impl Stage for PaddedBatch {
@@ -411,6 +493,7 @@ mod tests {
                     padded_shapes: Some(vec![Shape::new([None, Some(3)])]),
                     padding_values: seven,
                     drop_remainder: true,
+                    ..PaddedBatchOptions::default()
                 },
             )?;
             assert_eq!(

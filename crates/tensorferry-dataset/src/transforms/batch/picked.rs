@@ -4,7 +4,7 @@
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::names::Names;
-use crate::stage::{Context, Dataset, ElementIter, Picked, Step, uninterrupted, value_of};
+use crate::stage::{Context, Dataset, Element, ElementIter, Picked, Step, uninterrupted, value_of};
 use crate::transforms::batch::gathered::is_no_memory;
 use crate::transforms::batch::stacked::{gathered, stacked};
 use tensorferry_io::memory::room::Room;
@@ -47,7 +47,7 @@ impl ElementIter for PickedIter {
 }
 
 /// Batches whose rows are gathered together.
-struct PickedBatches {
+struct PickedBatches<F> {
     picked: Picked,
     names: Names,
     size: usize,
@@ -62,14 +62,29 @@ struct PickedBatches {
     failed: Option<Error>,
     /// How many elements the next batch has, failed ones included.
     count: usize,
+    stage: &'static str,
+    /// The batch of elements of the source.
+    gather: F,
 }
 
-/// Batches of `size` elements of `input`, which are `picked`.
+/// The elements of an indexed dataset, stacked.
+pub(crate) fn stacked_rows(source: &Dataset, rows: &[u64], cx: &Context) -> Result<Element> {
+    let run = rows.windows(2).all(|pair| pair[0].checked_add(1) == Some(pair[1]));
+    match rows.first() {
+        Some(&first) if run => stacked(source, first, rows.len(), "batch", cx),
+        _ => gathered(source, rows.len(), |slot| rows[slot], "batch", cx),
+    }
+}
+
+/// Batches of `size` elements of `input`, which are `picked`, each computed by `gather` from the
+/// indices of its elements in the source.
 pub(crate) fn picked_batches(
     picked: Picked,
     input: &Dataset,
     cx: &Context,
     (size, drop_remainder): (usize, bool),
+    stage: &'static str,
+    gather: impl Fn(&[u64], &Context) -> Result<Element> + Send + 'static,
 ) -> Box<dyn ElementIter> {
     Box::new(PickedBatches {
         picked,
@@ -82,10 +97,12 @@ pub(crate) fn picked_batches(
         rows: Vec::new(),
         failed: None,
         count: 0,
+        stage,
+        gather,
     })
 }
 
-impl PickedBatches {
+impl<F> PickedBatches<F> {
     /// Collects the indices of the next batch. An element that failed fails the whole batch, so the
     /// batches after it keep their elements.
     fn collect(&mut self) -> Step<()> {
@@ -118,7 +135,7 @@ impl PickedBatches {
     }
 }
 
-impl ElementIter for PickedBatches {
+impl<F: Fn(&[u64], &Context) -> Result<Element> + Send> ElementIter for PickedBatches<F> {
     fn next(&mut self) -> Step {
         value_of!(self.collect());
         let too_few = self.count == 0 || (self.drop_remainder && self.count < self.size);
@@ -128,19 +145,12 @@ impl ElementIter for PickedBatches {
                 self.begin_next();
                 return Ok(None);
             }
-            None => {
-                let (rows, source) = (&self.rows, &self.picked.source);
-                let run = rows.windows(2).all(|pair| pair[0].checked_add(1) == Some(pair[1]));
-                uninterrupted(match rows.first() {
-                    Some(&first) if run => stacked(source, first, rows.len(), "batch", &self.cx),
-                    _ => gathered(source, rows.len(), |slot| rows[slot], "batch", &self.cx),
-                })?
-            }
+            None => uninterrupted((self.gather)(&self.rows, &self.cx))?,
         };
         self.begin_next();
         let index = self.index;
         self.index = index.saturating_add(1);
-        Ok(Some(batch.map_err(|error| self.names.explain(error).at_element("batch", index))))
+        Ok(Some(batch.map_err(|error| self.names.explain(error).at_element(self.stage, index))))
     }
 
     fn save(&self) -> Result<State> {

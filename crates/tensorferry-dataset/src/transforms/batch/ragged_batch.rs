@@ -4,10 +4,13 @@ use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage};
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
+};
 use crate::transforms::batch::batch::BatchOptions;
 use crate::transforms::batch::gathered::{batches, batches_of_part, count, len_from};
-use crate::transforms::batch::measured::{Measured, Part, consecutive, whole_rows};
+use crate::transforms::batch::measured::{Measured, Part, consecutive, requests, whole_rows};
+use crate::transforms::batch::picked::picked_batches;
 use crate::transforms::batch::stacked::stack_component;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +19,8 @@ use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{filled, write_row};
 use tensorferry_io::memory::room::collected;
 
-struct RaggedBatch {
+#[derive(Clone)]
+pub(crate) struct RaggedBatch {
     input: Dataset,
     size: usize,
     drop_remainder: bool,
@@ -24,7 +28,7 @@ struct RaggedBatch {
     named: Option<Arc<[usize]>>,
     /// Which components of the input become ragged.
     ragged: Arc<[bool]>,
-    measured: Option<Measured>,
+    measured: Option<Arc<Measured>>,
     spec: Vec<Component>,
 }
 
@@ -73,6 +77,18 @@ impl Dataset {
         named: Option<Arc<[usize]>>,
         options: BatchOptions,
     ) -> Result<Self> {
+        Ok(Self::of(RaggedBatch::new(self, size, named, options)?))
+    }
+}
+
+impl RaggedBatch {
+    /// Batches in which the `named` components become ragged: see [`Dataset::batch_ragged`].
+    pub(crate) fn new(
+        input: &Dataset,
+        size: usize,
+        named: Option<Arc<[usize]>>,
+        options: BatchOptions,
+    ) -> Result<Self> {
         let BatchOptions { drop_remainder } = options;
         let stage = stage(named.as_deref());
         if size == 0 {
@@ -80,12 +96,12 @@ impl Dataset {
         }
         let len = drop_remainder.then_some(size);
         let (mut spec, mut ragged) = (Vec::new(), Vec::new());
-        for (at, part) in spec::tensors(self.spec(), stage)?.into_iter().enumerate() {
+        for (at, part) in spec::tensors(input.spec(), stage)?.into_iter().enumerate() {
             let is_asked = named.as_ref().is_none_or(|named| named.contains(&at));
             let is_ragged =
-                is_asked && is_ragged(part).map_err(|what| self.misfit(at, wrong(stage, what)))?;
+                is_asked && is_ragged(part).map_err(|what| input.misfit(at, wrong(stage, what)))?;
             if named.is_some() && is_asked && !is_ragged {
-                return Err(self.misfit(at, wrong(stage, "is not of unknown length")));
+                return Err(input.misfit(at, wrong(stage, "is not of unknown length")));
             }
             if is_ragged {
                 let splits = Shape::new([len.map(|len| len + 1)]);
@@ -97,11 +113,12 @@ impl Dataset {
             }
             ragged.push(is_ragged);
         }
-        let measured = Measured::new(self).filter(|measured| {
+        let measured = Measured::new(input).filter(|measured| {
             measured.parts().iter().zip(&ragged).all(|(part, ragged)| part.is_measured == *ragged)
         });
-        let (input, ragged) = (self.clone(), ragged.into());
-        Ok(Self::of(RaggedBatch { input, size, drop_remainder, named, ragged, measured, spec }))
+        let (input, ragged) = (input.clone(), ragged.into());
+        let measured = measured.map(Arc::new);
+        Ok(Self { input, size, drop_remainder, named, ragged, measured, spec })
     }
 }
 
@@ -140,16 +157,34 @@ fn batch(elements: &[Element], ragged: &[bool], stage: &'static str) -> Result<E
     let mut batch = Element::new();
     for (at, ragged) in ragged.iter().enumerate() {
         if *ragged {
-            let rows: Vec<&Tensor> =
-                elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
-            batch.push(joined(at, &rows, stage)?.into());
-            let lengths = rows.iter().map(|row| row.shape().first().copied().unwrap_or(0));
-            batch.push(splits(lengths)?.into());
+            batch.extend(joined_rows(elements, at, stage)?);
         } else {
             batch.push(stack_component(elements, at, stage, None)?);
         }
     }
     Ok(batch)
+}
+
+/// The rows of a component of elements, one after the other, and their splits.
+pub(crate) fn joined_rows(elements: &[Element], at: usize, stage: &'static str) -> Result<Element> {
+    let rows: Vec<&Tensor> =
+        elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
+    let lengths = rows.iter().map(|row| row.shape().first().copied().unwrap_or(0));
+    Ok(vec![joined(at, &rows, stage)?.into(), splits(lengths)?.into()])
+}
+
+/// The rows of a component whose lengths are known, one after the other, and their splits.
+pub(crate) fn gathered_rows(
+    measured: &Measured,
+    (at, part): (usize, &Part),
+    requests: &[RowRequest],
+    lengths: Vec<usize>,
+    cx: &Context,
+) -> Result<Vec<Value>> {
+    let mut room = part.room(&[lengths.iter().sum()])?;
+    let mut rows = whole_rows(requests, &lengths, |_, before| before);
+    measured.gather(at, &mut rows, &mut room, cx)?;
+    Ok(vec![room.freeze()?.into(), splits(lengths.into_iter())?.into()])
 }
 
 /// The rows, one after the other.
@@ -185,6 +220,23 @@ impl RaggedBatch {
         move |elements| batch(elements, &ragged, stage)
     }
 
+    /// The batch of these elements of an indexed input. Their slots are `0..len`.
+    pub(crate) fn of(&self, requests: &[RowRequest], cx: &Context) -> Result<Element> {
+        if let Some(measured) = &self.measured {
+            return self.gathered(measured, requests, cx);
+        }
+        let element = |request: &RowRequest| {
+            cx.cancel.check()?;
+            self.input.stage.get(request.index, cx)
+        };
+        collected(requests.iter().map(element)).and_then(|elements| self.of_elements(&elements))
+    }
+
+    /// The batch of elements that have been read.
+    pub(crate) fn of_elements(&self, elements: &[Element]) -> Result<Element> {
+        batch(elements, &self.ragged, self.stage())
+    }
+
     /// The batch of elements whose lengths are known.
     fn gathered(
         &self,
@@ -194,10 +246,7 @@ impl RaggedBatch {
     ) -> Result<Element> {
         let ragged = |at: usize, part: &Part| {
             let lengths = measured.lengths(at, requests, cx)?;
-            let mut room = part.room(&[lengths.iter().sum()])?;
-            let mut rows = whole_rows(requests, &lengths, |_, before| before);
-            measured.gather(at, &mut rows, &mut room, cx)?;
-            Ok(vec![room.freeze()?.into(), splits(lengths.into_iter())?.into()])
+            gathered_rows(measured, (at, part), requests, lengths, cx)
         };
         measured.batch(requests, ragged, cx)
     }
@@ -232,22 +281,22 @@ impl Stage for RaggedBatch {
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let start = index.saturating_mul(self.size as u64);
         let len = len_from(&self.input, start, self.size);
-        let made = match &self.measured {
-            Some(measured) => self.gathered(measured, &consecutive(start, len), cx),
-            None => {
-                let element = |at| {
-                    cx.cancel.check()?;
-                    self.input.stage.get(start + at, cx)
-                };
-                collected((0..len as u64).map(element))
-                    .and_then(|elements| batch(&elements, &self.ragged, self.stage()))
-            }
-        };
+        let made = self.of(&consecutive(start, len), cx);
         made.map_err(|error| self.input.explain(error).at_element(self.stage(), index))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let size = (self.size, self.drop_remainder);
+        if let Some(picked) = self.input.stage.picks(cx)? {
+            let of_source = Self::new(
+                &picked.source,
+                self.size,
+                self.named.clone(),
+                BatchOptions { drop_remainder: self.drop_remainder },
+            )?;
+            let gather = move |rows: &[u64], cx: &Context| of_source.of(&requests(rows), cx);
+            return Ok(picked_batches(picked, &self.input, cx, size, self.stage(), gather));
+        }
         batches(&self.input, cx, self.stage(), size, self.make())
     }
 
@@ -260,12 +309,14 @@ impl Stage for RaggedBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FilterOptions;
     use crate::all_ways::streamed;
     use crate::sources::ragged::Ragged;
     use crate::testing::{
         assert_goes_on_after_a_stop, assert_rebuilds, assert_rejects_damage, assert_resumes, range,
         rest, stream,
     };
+    use crate::user_fn::function::Function;
 
     /// Rows of bytes between numbers.
     fn strings() -> Dataset {
@@ -294,6 +345,34 @@ mod tests {
                     assert_goes_on_after_a_stop(plan);
                 }
                 assert_rebuilds(&named);
+            }
+        }
+    }
+
+    #[test]
+    fn batches_after_a_filter_of_batches_gather_rows_together() {
+        let keep = || {
+            Function::new("keep", |batch: Element| {
+                Ok(batch[0].tensor()?.view::<i64>()?.iter().map(|value| value != 1).collect())
+            })
+        };
+        let filtered = |input: &Dataset| {
+            let options = FilterOptions { components: Some(vec![0]), ..FilterOptions::default() };
+            input.filter_batched(keep(), options).unwrap()
+        };
+        for size in [1, 2, 3, 7] {
+            let fast = filtered(&strings()).batch_ragged(size, &[1], LAST).unwrap();
+            let slow = filtered(&streamed(&strings())).batch_ragged(size, &[1], LAST).unwrap();
+            assert_eq!(rest(&mut stream(&fast)), rest(&mut stream(&slow)));
+            assert_resumes(&fast);
+            assert_rejects_damage(&fast);
+            assert_goes_on_after_a_stop(&fast);
+            let all = FilterOptions { strings: vec![1], batch_size: 2, ..FilterOptions::default() };
+            for input in [strings(), streamed(&strings())] {
+                let whole = input.filter_batched(keep(), all.clone()).unwrap();
+                let whole = whole.batch_ragged(size, &[1], LAST).unwrap();
+                assert_eq!(rest(&mut stream(&whole)), rest(&mut stream(&slow)));
+                assert_resumes(&whole);
             }
         }
     }

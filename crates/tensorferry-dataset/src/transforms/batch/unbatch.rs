@@ -11,6 +11,8 @@ use crate::stage::{
     Context, Dataset, Element, ElementIter, Elements, Epoch, Interrupted, Stage, Step, Value,
     not_indexed, step, value_of,
 };
+use crate::transforms::batch::strings;
+use std::sync::Arc;
 use tensorferry_core::{ALIGNMENT, Index, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, write_row};
@@ -23,6 +25,8 @@ struct Unbatch {
     /// Rows per element, if known and equal for all elements.
     each: Option<u64>,
     spec: Vec<Component>,
+    /// The components with the bytes of several strings, whose splits follow.
+    strings: Arc<[usize]>,
     /// The element that was computed last. Consecutive rows usually lie in one element.
     last: ForkSafe<Option<(Epoch, u64, Element)>>,
 }
@@ -47,20 +51,58 @@ impl Dataset {
     /// [`Error::Argument`] if a component is a scalar or a dataset, or if the components are known
     /// to have different numbers of rows.
     pub fn unbatch(&self) -> Result<Self> {
+        self.unbatch_strings(&[])
+    }
+
+    /// As [`Dataset::unbatch`] of elements with strings: each of `strings` is a component with the
+    /// bytes of several, whose int64 row splits are the next component. A row has one string, or of
+    /// splits of two dimensions several.
+    ///
+    /// ```
+    /// use tensorferry_core::Tensor;
+    /// use tensorferry_dataset::{BatchOptions, Dataset, Ragged};
+    ///
+    /// let bytes = Tensor::from_vec(b"onetwo".to_vec(), &[6])?;
+    /// let words = Ragged::from_row_lengths(bytes, &Tensor::from_vec(vec![3_i64, 3], &[2])?)?;
+    /// let words = Dataset::from_ragged([words])?;
+    /// let batches = words.batch_ragged(2, &[0], BatchOptions::default())?;
+    /// let mut rows = batches.unbatch_strings(&[0])?.iter();
+    /// let first = rows.next().transpose()?.unwrap();
+    /// assert_eq!(first[0].tensor()?.view::<u8>()?.as_slice(), Some(&b"one"[..]));
+    /// # Ok::<(), tensorferry_dataset::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Dataset::unbatch`]; [`Error::Argument`] if a component of strings has no splits.
+    pub fn unbatch_strings(&self, strings: &[usize]) -> Result<Self> {
         let parts = spec::tensors(self.spec(), "unbatch")?;
         let mut each: Option<(usize, usize)> = None;
         for (at, part) in parts.iter().enumerate() {
+            if strings.contains(&at) {
+                if !strings::are_several(part, parts.get(at + 1).copied()) {
+                    let what = "holds no strings".into();
+                    let error = Error::Argument { stage: "unbatch", what };
+                    return Err(self.explain(error.about_component(at, " ".into())));
+                }
+                continue;
+            }
             let Some(dims) = part.shape.dims() else { continue };
-            match (dims.first(), each) {
+            let first = match (at.checked_sub(1).filter(|at| strings.contains(at)), dims) {
+                (Some(_), [splits]) => Some(splits.map(|splits| splits.saturating_sub(1))),
+                _ => dims.first().copied(),
+            };
+            match (first, each) {
                 (None, _) => return Err(self.explain(no_rows("unbatch", at, "Batch first."))),
-                (Some(Some(len)), Some(each)) if *len != each.1 => {
-                    return Err(self.explain(unequal("unbatch", each, (at, *len))));
+                (Some(Some(len)), Some(each)) if len != each.1 => {
+                    return Err(self.explain(unequal("unbatch", each, (at, len))));
                 }
                 (Some(len), _) => each = each.or(len.map(|len| (at, len))),
             }
         }
-        let all = parts.iter().all(|part| {
-            part.shape.dims().is_some_and(|dims| dims.first().is_some_and(Option::is_some))
+        let all = parts.iter().enumerate().all(|(at, part)| {
+            let known =
+                part.shape.dims().is_some_and(|dims| dims.first().is_some_and(Option::is_some));
+            known || strings.contains(&at)
         });
         let row = |part: &&TensorSpec| {
             let shape = part
@@ -69,11 +111,18 @@ impl Dataset {
                 .map_or_else(Shape::unknown, |dims| Shape::new(dims[1..].iter().copied()));
             Component::Tensor(TensorSpec::new(part.dtype, shape))
         };
+        let spec = if strings.is_empty() {
+            parts.iter().map(row).collect()
+        } else {
+            strings::rows_spec(&parts, strings, row)
+        };
+        let only_tensors = strings.is_empty();
         Ok(Self::of(Unbatch {
             input: self.clone(),
-            rows: self.stage.unstacked(),
+            rows: self.stage.unstacked().filter(|_| only_tensors),
             each: each.filter(|_| all).map(|(_, each)| each as u64),
-            spec: parts.iter().map(row).collect(),
+            spec,
+            strings: strings.into(),
             last: ForkSafe::default(),
         }))
     }
@@ -92,10 +141,16 @@ pub(crate) fn unequal(stage: &'static str, first: (usize, usize), other: (usize,
 }
 
 /// Number of rows of an element.
-fn count_rows(element: &Element) -> Result<usize> {
-    let lens: Result<Vec<usize>> = element
-        .iter()
-        .map(|value| Ok(value.tensor()?.shape().first().copied().unwrap_or(usize::MAX)))
+fn count_rows(element: &Element, strings: &[usize]) -> Result<usize> {
+    let lens: Result<Vec<usize>> = (0..element.len())
+        .map(|at| {
+            let splits = at.checked_sub(1).filter(|at| strings.contains(at));
+            Ok(match splits.or(Some(at).filter(|at| strings.contains(at))) {
+                Some(at) => strings::rows(element, at)?,
+                None => element[at].tensor()?.shape().first().copied(),
+            }
+            .unwrap_or(usize::MAX))
+        })
         .collect();
     let lens = lens?;
     if let Some(at) = lens.iter().position(|len| *len == usize::MAX) {
@@ -110,9 +165,24 @@ fn count_rows(element: &Element) -> Result<usize> {
     }
 }
 
-fn row(element: &Element, at: u64) -> Result<Element> {
+fn row(element: &Element, at: u64, strings: &[usize]) -> Result<Element> {
+    if !strings.is_empty() {
+        return row_of_strings(element, usize::try_from(at).unwrap_or(usize::MAX), strings);
+    }
     let at = isize::try_from(at).unwrap_or(isize::MAX);
     element.iter().map(|value| Ok(value.tensor()?.index(&[Index::At(at)])?.into())).collect()
+}
+
+fn row_of_strings(element: &Element, at: usize, strings: &[usize]) -> Result<Element> {
+    let mut row = Element::new();
+    for (part, value) in element.iter().enumerate() {
+        if strings.contains(&part) {
+            row.extend(strings::row(element, part, at)?);
+        } else if part.checked_sub(1).is_none_or(|before| !strings.contains(&before)) {
+            row.push(value.tensor()?.index(&[Index::At(at.cast_signed())])?.into());
+        }
+    }
+    Ok(row)
 }
 
 impl Unbatch {
@@ -144,7 +214,10 @@ impl Stage for Unbatch {
             std::slice::from_ref(&self.input),
             &self.spec,
             self.rows.is_some()
-                || (self.each.is_some() && self.input.is_indexed() && !self.input.hints.sequential),
+                || (self.each.is_some()
+                    && self.strings.is_empty()
+                    && self.input.is_indexed()
+                    && !self.input.hints.sequential),
         )
     }
 
@@ -161,11 +234,14 @@ impl Stage for Unbatch {
     }
 
     fn describe(&self) -> String {
-        "unbatch()".into()
+        if self.strings.is_empty() {
+            return "unbatch()".into();
+        }
+        format!("unbatch(strings={:?})", self.strings)
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        inputs[0].unbatch()
+        inputs[0].unbatch_strings(&self.strings)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -173,7 +249,7 @@ impl Stage for Unbatch {
             return rows.stage.get(index, cx);
         }
         let (batch, at) = self.split(index)?;
-        row(&self.element(batch, cx)?, at)
+        row(&self.element(batch, cx)?, at, &self.strings)
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
@@ -230,6 +306,7 @@ impl Stage for Unbatch {
         Ok(Box::new(UnbatchIter {
             input,
             names,
+            strings: Arc::clone(&self.strings),
             before: None,
             current: None,
             index: 0,
@@ -241,6 +318,7 @@ impl Stage for Unbatch {
 struct UnbatchIter {
     input: Box<dyn ElementIter>,
     names: Names,
+    strings: Arc<[usize]>,
     /// The input's state before the current element. `None` if it cannot be saved, which is an
     /// error only in [`ElementIter::save`].
     before: Option<State>,
@@ -259,7 +337,7 @@ impl UnbatchIter {
         let index = self.index;
         self.index = index.saturating_add(1);
         Ok(Some(element.and_then(|element| {
-            let len = count_rows(&element)
+            let len = count_rows(&element, &self.strings)
                 .map_err(|error| self.names.explain(error).at_element("unbatch", index))?;
             self.current = Some((element, len as u64, 0));
             Ok(())
@@ -274,7 +352,7 @@ impl ElementIter for UnbatchIter {
             if let Some((element, len, at)) = &mut self.current
                 && at < len
             {
-                let row = row(element, *at);
+                let row = row(element, *at, &self.strings);
                 *at += 1;
                 return Ok(Some(row));
             }

@@ -6,7 +6,9 @@ use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Hints, Stage};
 use crate::transforms::batch::batch::BatchOptions;
+use crate::transforms::batch::strings;
 use crate::user_fn::function::{Function, UserFn};
+use std::sync::Arc;
 use tensorferry_core::TensorSpec;
 
 struct MapBatches {
@@ -15,6 +17,9 @@ struct MapBatches {
     function: Function<Element, Element>,
     /// The specification of its results.
     batched: Vec<Component>,
+    /// The components of elements that are one string, and those of results with the bytes of
+    /// several, whose splits follow.
+    strings: [Arc<[usize]>; 2],
     /// The rows of its results.
     rows: Dataset,
 }
@@ -46,21 +51,58 @@ impl Dataset {
         function: Function<Element, Element>,
         spec: Vec<Component>,
     ) -> Result<Self> {
-        let batches = self.batch(size)?;
-        let rows = batches.map_rows(function.clone(), spec.clone()).unbatch()?;
-        Ok(Self::of(MapBatches { input: self.clone(), size, function, batched: spec, rows }))
+        self.map_batches_with(size, function, spec, &[], &[])
+    }
+
+    /// As [`Dataset::map_batches`] of elements with strings. Each of `strings` is a component that
+    /// is one string: a batch has the bytes of all, and their row splits. Each of `made` is a
+    /// component of results with the bytes of several, whose int64 row splits are the next one.
+    ///
+    /// # Errors
+    /// As [`Dataset::map_batches`] and [`Dataset::batch_ragged`].
+    pub fn map_batches_with(
+        &self,
+        size: usize,
+        function: Function<Element, Element>,
+        spec: Vec<Component>,
+        strings: &[usize],
+        made: &[usize],
+    ) -> Result<Self> {
+        let batches = if strings.is_empty() {
+            self.batch(size)?
+        } else {
+            self.batch_ragged(size, strings, BatchOptions::default())?
+        };
+        // In a batch, the splits of the strings before are components too.
+        let batched = strings.iter().enumerate().map(|(before, at)| at + before).collect();
+        let rows = batches
+            .map_rows(function.clone(), spec.clone(), [batched, made.into()])
+            .unbatch_strings(made)?;
+        let strings = [strings.into(), made.into()];
+        let input = self.clone();
+        Ok(Self::of(MapBatches { input, size, function, batched: spec, strings, rows }))
     }
 }
 
-/// Number of rows of a batch.
-pub(crate) fn rows_of(batch: &Element) -> Option<usize> {
-    batch.first()?.tensor().ok()?.shape().first().copied()
+/// Number of rows of a batch, whose `strings` are components with the bytes of several.
+pub(crate) fn rows_of(batch: &Element, strings: &[usize]) -> Result<Option<usize>> {
+    match batch.first() {
+        Some(_) if strings.contains(&0) => strings::rows(batch, 0),
+        Some(first) => Ok(first.tensor()?.shape().first().copied()),
+        None => Ok(None),
+    }
 }
 
 /// Refuses a result with another number of rows than the batch.
-pub(crate) fn check_rows(expected: Option<usize>, made: &Element) -> Result<()> {
+pub(crate) fn check_rows(expected: Option<usize>, made: &Element, strings: &[usize]) -> Result<()> {
     for (at, value) in made.iter().enumerate() {
-        let found = value.tensor()?.shape().first().copied();
+        if at.checked_sub(1).is_some_and(|before| strings.contains(&before)) {
+            continue;
+        }
+        let found = match strings.contains(&at) {
+            true => strings::rows(made, at)?,
+            false => value.tensor()?.shape().first().copied(),
+        };
         if found != expected {
             let shown = |rows: Option<usize>| rows.map_or("no".into(), |rows| rows.to_string());
             let what = format!(
@@ -85,11 +127,18 @@ impl Stage for MapBatches {
 
     fn describe(&self) -> String {
         let spec = Component::list(&self.batched);
-        format!("map({}, {spec}, batches of {})", self.function.name(), self.size)
+        let [one, several] = &self.strings;
+        let strings = if one.is_empty() && several.is_empty() {
+            String::new()
+        } else {
+            format!(", strings={one:?} to {several:?}")
+        };
+        format!("map({}, {spec}, batches of {}{strings})", self.function.name(), self.size)
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        inputs[0].map_batches(self.size, self.function.clone(), self.batched.clone())
+        let (function, [one, several]) = (self.function.clone(), &self.strings);
+        inputs[0].map_batches_with(self.size, function, self.batched.clone(), one, several)
     }
 
     fn functions(&self) -> Vec<&dyn UserFn> {
@@ -101,7 +150,7 @@ impl Stage for MapBatches {
     }
 
     fn stacked(&self, size: usize, drop_remainder: bool) -> Result<Option<Dataset>> {
-        if size != self.size {
+        if size != self.size || self.strings.iter().any(|strings| !strings.is_empty()) {
             return Ok(None);
         }
         let batched = |part: &TensorSpec| {
@@ -110,7 +159,7 @@ impl Stage for MapBatches {
         };
         let parts = spec::tensors(self.rows.spec(), "batch")?.into_iter().map(batched).collect();
         let batches = self.input.batch_with(size, BatchOptions { drop_remainder })?;
-        Ok(Some(batches.map_rows(self.function.clone(), parts)))
+        Ok(Some(batches.map_rows(self.function.clone(), parts, self.strings.clone())))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {

@@ -17,8 +17,9 @@ use std::sync::Arc;
 struct Mapping {
     function: Function<Element, Element>,
     spec: Arc<[Component]>,
-    /// Whether a result has to have as many rows as the element.
-    keeps_rows: bool,
+    /// The components of strings in elements and results, if a result has to have as many rows as
+    /// the element.
+    keeps_rows: Option<[Arc<[usize]>; 2]>,
 }
 
 struct Map {
@@ -51,28 +52,33 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn map(&self, function: Function<Element, Element>, spec: Vec<Component>) -> Self {
-        let mapping = Mapping { function, spec: spec.into(), keeps_rows: false };
+        let mapping = Mapping { function, spec: spec.into(), keeps_rows: None };
         Self::of(Map { input: self.clone(), mapping })
     }
 
-    /// As [`Dataset::map`] of batches. A result has as many rows as its batch.
+    /// As [`Dataset::map`] of batches. A result has as many rows as its batch. `strings` are the
+    /// components with the bytes of several strings, of batches and of results.
     pub(crate) fn map_rows(
         &self,
         function: Function<Element, Element>,
         spec: Vec<Component>,
+        strings: [Arc<[usize]>; 2],
     ) -> Self {
-        let mapping = Mapping { function, spec: spec.into(), keeps_rows: true };
+        let mapping = Mapping { function, spec: spec.into(), keeps_rows: Some(strings) };
         Self::of(Map { input: self.clone(), mapping })
     }
 }
 
 impl Mapping {
     fn apply(&self, element: Element, cx: &Context) -> Result<Element> {
-        let rows = rows_of(&element);
+        let rows = match &self.keeps_rows {
+            Some([strings, _]) => rows_of(&element, strings)?,
+            None => None,
+        };
         let made = self.function.call_in(cx.sessions.as_deref(), element)?;
         check(&made, &self.spec)?;
-        if self.keeps_rows {
-            check_rows(rows, &made)?;
+        if let Some([_, strings]) = &self.keeps_rows {
+            check_rows(rows, &made, strings)?;
         }
         Ok(made)
     }

@@ -14,9 +14,13 @@ use crate::stage::{
     Context, Dataset, Element, ElementIter, Elements, Interrupted, Picked, Picks, Stage, Step,
     step, uninterrupted, value_of,
 };
+use crate::transforms::batch::batch::BatchOptions;
+use crate::transforms::batch::measured::consecutive;
 use crate::transforms::batch::picked::picked_elements;
+use crate::transforms::batch::ragged_batch::RaggedBatch;
 use crate::transforms::batch::stacked::{stack, stacked};
 use crate::user_fn::function::{Function, UserFn};
+use std::sync::Arc;
 
 /// Bytes that the predicate is called with at most, unless one element has more.
 const CALL_BYTES: usize = 16 << 20;
@@ -30,11 +34,14 @@ pub struct FilterOptions {
     pub components: Option<Vec<usize>>,
     /// Elements of one call, at least 1. Fewer if they have more than 16 MiB.
     pub batch_size: usize,
+    /// The components that are one string each, numbered as the predicate reads them. It gets the
+    /// bytes of all and their row splits, as in [`Dataset::batch_ragged`].
+    pub strings: Vec<usize>,
 }
 
 impl Default for FilterOptions {
     fn default() -> Self {
-        Self { components: None, batch_size: 4096 }
+        Self { components: None, batch_size: 4096, strings: Vec::new() }
     }
 }
 
@@ -42,6 +49,8 @@ struct FilterBatched {
     input: Dataset,
     /// The input's components that the predicate reads.
     asked: Dataset,
+    /// Their batches, if they hold strings.
+    batches: Option<Arc<RaggedBatch>>,
     predicate: Function<Element, Vec<bool>>,
     options: FilterOptions,
     /// Elements of one call.
@@ -93,7 +102,15 @@ impl Dataset {
         let bytes: Option<usize> = parts.iter().map(|part| Some(part.fixed()?.1)).sum();
         let most = bytes.map_or(CALL_UNKNOWN, |bytes| (CALL_BYTES / bytes.max(1)).max(1));
         let size = options.batch_size.min(most) as u64;
-        Ok(Self::of(FilterBatched { input: self.clone(), asked, predicate, options, size }))
+        let batches = if options.strings.is_empty() {
+            None
+        } else {
+            let strings = Some(options.strings.as_slice().into());
+            let last = BatchOptions::default();
+            Some(Arc::new(RaggedBatch::new(&asked, options.batch_size, strings, last)?))
+        };
+        let input = self.clone();
+        Ok(Self::of(FilterBatched { input, asked, batches, predicate, options, size }))
     }
 }
 
@@ -127,6 +144,9 @@ impl Stage for FilterBatched {
     fn describe(&self) -> String {
         match &self.options.components {
             Some(which) => format!("filter({}, batched, {which:?})", self.predicate.name()),
+            None if !self.options.strings.is_empty() => {
+                format!("filter({}, batched, strings)", self.predicate.name())
+            }
             None => format!("filter({}, batched)", self.predicate.name()),
         }
     }
@@ -145,6 +165,7 @@ impl Stage for FilterBatched {
         }
         let indices = Passing {
             asked: self.asked.clone(),
+            batches: self.batches.clone(),
             predicate: self.predicate.clone(),
             size: self.size,
             len: self.input.cardinality().finite().unwrap_or(u64::MAX),
@@ -162,6 +183,7 @@ impl Stage for FilterBatched {
         Ok(Box::new(OneByOne {
             input: Counted::new(&self.input, cx)?,
             components: self.options.components.clone(),
+            batches: self.batches.clone(),
             predicate: self.predicate.clone(),
         }))
     }
@@ -170,6 +192,7 @@ impl Stage for FilterBatched {
 /// The indices of the elements that pass.
 struct Passing {
     asked: Dataset,
+    batches: Option<Arc<RaggedBatch>>,
     predicate: Function<Element, Vec<bool>>,
     size: u64,
     len: u64,
@@ -201,7 +224,10 @@ impl From<bool> for Answer {
 
 impl Passing {
     fn ask(&self, start: u64, len: usize) -> Result<Vec<bool>> {
-        let elements = stacked(&self.asked, start, len, "filter", &self.cx)?;
+        let elements = match &self.batches {
+            Some(batches) => batches.of(&consecutive(start, len), &self.cx)?,
+            None => stacked(&self.asked, start, len, "filter", &self.cx)?,
+        };
         answers(&self.predicate, elements, len)
     }
 
@@ -265,6 +291,7 @@ impl Picks for Passing {
 struct OneByOne {
     input: Counted,
     components: Option<Vec<usize>>,
+    batches: Option<Arc<RaggedBatch>>,
     predicate: Function<Element, Vec<bool>>,
 }
 
@@ -276,7 +303,11 @@ impl ElementIter for OneByOne {
                     Some(which) => which.iter().map(|&at| element[at].clone()).collect(),
                     None => element,
                 };
-                answers(&self.predicate, stack(&[asked], "filter", None)?, 1)
+                let batch = match &self.batches {
+                    Some(batches) => batches.of_elements(&[asked])?,
+                    None => stack(&[asked], "filter", None)?,
+                };
+                answers(&self.predicate, batch, 1)
             };
             let (element, passes) = value_of!(self.input.next_with("filter", call));
             if passes == [true] {
