@@ -255,3 +255,65 @@ def test_save_writes_fields_by_name(tmp_path) -> None:
         tfy.save(tmp_path / "c.npz", np.zeros(3, [("x", "i4"), ("s", "S3")]))
     with pytest.raises(errors.InvalidArgumentError, match="one array"):
         tfy.save(tmp_path / "c.npy", records)
+
+
+TEXTS = np.dtype(
+    [
+        ("id", "<i4"),
+        ("name", "U4"),
+        ("inner", [("x", "<f4"), ("raw", "S3")]),
+        ("pair", "S2", (2,)),
+        ("when", "M8[s]"),
+    ]
+)
+
+
+def with_texts(rows: int) -> np.ndarray:
+    array = np.zeros(rows, TEXTS)
+    array["id"] = np.arange(rows)
+    array["name"] = [chr(0x430 + at % 7) * (at % 5) for at in range(rows)]
+    array["inner"]["raw"] = [bytes([65 + at % 9]) * (at % 4) for at in range(rows)]
+    return array
+
+
+@pytest.mark.parametrize("mode", ["map", "read", "direct"])
+def test_strings_of_a_file_are_columns_of_a_dataset(tmp_path, caplog, mode) -> None:
+    expected = with_texts(20)
+    np.save(tmp_path / "part-1.npy", expected[:12])
+    np.save(tmp_path / "part-2.npy", expected[12:])
+    dataset = tfy.Dataset.from_files(tmp_path / "part-*.npy", mode=mode)
+    assert [line for line in caplog.messages if "'pair'" in line]
+    assert [line for line in caplog.messages if "'when'" in line]
+    assert not [line for line in caplog.messages if "'name'" in line]
+    for source in (dataset, pickle.loads(pickle.dumps(dataset))):
+        rows = list(source.as_numpy_iterator())
+        assert list(rows[0]) == ["id", "name", "inner.x", "inner.raw"]
+        assert [row["id"] for row in rows] == expected["id"].tolist()
+        assert [row["name"].decode() for row in rows] == expected["name"].tolist()
+        assert [row["inner.raw"] for row in rows] == expected["inner"]["raw"].tolist()
+    batches = list(dataset.shuffle(seed=1).batch(6).as_numpy_iterator())
+    assert [len(batch["name"]) for batch in batches] == [6, 6, 6, 2]
+    for batch in batches:
+        names = [name.decode() for name in batch["name"]]
+        assert names == expected["name"][batch["id"]].tolist()
+    chosen = tfy.Dataset.from_files(tmp_path / "part-*.npy", mode=mode, features=["name"])
+    assert [row["name"].decode() for row in chosen.as_numpy_iterator()] == expected["name"].tolist()
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_strings_and_records_in_an_archive_are_columns(tmp_path, write) -> None:
+    records = with_texts(6)
+    objects = np.array([1, "x", None, 2, 3, 4], object)
+    words = np.array(["a", "", "bc", "d", "e", "f"])
+    write(tmp_path / "a.npz", n=np.arange(6), words=words, records=records, objects=objects)
+    opened = tfy.open(tmp_path / "a.npz")
+    assert {"words", "records", "objects"} <= set(opened.left_out)
+    rows = list(tfy.Dataset.from_files(tmp_path / "a.npz").as_numpy_iterator())
+    assert set(rows[0]) == {"n", "words", "records"}
+    assert [row["words"].decode() for row in rows] == words.tolist()
+    assert [row["records"]["id"] for row in rows] == list(range(6))
+    assert [row["records"]["inner"]["raw"] for row in rows] == records["inner"]["raw"].tolist()
+    chosen = tfy.Dataset.from_files(tmp_path / "a.npz", features=["words"])
+    assert [row["words"].decode() for row in chosen.as_numpy_iterator()] == words.tolist()
+    with pytest.raises(errors.InvalidArgumentError, match="objects"):
+        tfy.Dataset.from_files(tmp_path / "a.npz", features=["objects"])

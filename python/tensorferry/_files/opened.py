@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._convert import records
+from tensorferry._convert import hugging_face, records
 from tensorferry._files import features as asked
-from tensorferry._files import paths
+from tensorferry._files import paths, text
 from tensorferry._files.features import Features
 from tensorferry._internal import Array
 from tensorferry._nest import structures
@@ -289,13 +289,16 @@ def open_raw(
 
 
 def opened(value: Any, rows: bool = True) -> Any:
-    """A structure with dicts of arrays in the place of :class:`Arrays` and of structured NumPy
-    arrays. With ``rows``, of the arrays that have rows.
+    """A structure with dicts of arrays in the place of :class:`Arrays`, of structured NumPy arrays
+    and of datasets of Hugging Face. With ``rows``, of the arrays that have rows.
     """
     if isinstance(value, Arrays):
         return _dict(value, rows)
     if records.is_structured(value):
         return records.fields(value)
+    columns = hugging_face.arrow(value)
+    if columns is not None:
+        return columns
     if value is None or not structures.is_container(value):
         return value
     parts = structures.parts(value)
@@ -314,6 +317,10 @@ def _dict(arrays: Arrays, rows: bool) -> dict[str, Array | Any]:
     }
     left.update(scalars)
     kept = {name: array for name, array in found.items() if name not in scalars}
+    strings = {name: text.column(arrays.paths, name) for name in left if name not in scalars}
+    strings = {name: column for name, column in strings.items() if column is not None}
+    left = {name: why for name, why in left.items() if name not in strings}
+    kept = {name: (kept | strings)[name] for name in arrays if name in kept or name in strings}
     where = arrays.paths[0]
     if left and not kept:
         raise errors.make(

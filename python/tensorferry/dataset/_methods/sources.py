@@ -35,8 +35,9 @@ class Sources(Base):
                 tensors of any framework, objects with ``__array__`` or ``__dlpack__``, and arrays
                 in files opened by :func:`tensorferry.open`. Rows of an h5py, zarr or netCDF4 array,
                 and of similar ones, are read a batch at a time. A table of pandas, polars or Arrow
-                is one array of two dimensions; a dict of its columns keeps them apart. A NumPy
-                array with fields is a dict of those that hold numbers or strings, read in place.
+                is one array of two dimensions; a dict of its columns keeps them apart. A dataset of
+                Hugging Face is a dict of its columns, used in place. A NumPy array with fields is
+                a dict of those that hold numbers or strings, read in place.
                 Rows of different lengths are those of :meth:`from_ragged`, except lists. Strings in
                 one dimension are carried as ``bytes``: see docs/strings.md. Elements that were
                 handed out never change. Writable memory is read when an element is made, so a later
@@ -74,9 +75,9 @@ class Sources(Base):
         [array([1, 2], dtype=int32)]
         """
         stage = "from_tensors"
-        if ragged_structure.has_text(tensors):
-            return cls._of(*ragged_structure.tensors(tensors, stage))
         arrays = opened.opened(tensors, rows=False)
+        if ragged_structure.has_text(arrays):
+            return cls._of(*ragged_structure.tensors(arrays, stage))
         leaves, structure = structures.flatten(arrays), structures.structure_of(arrays)
         plan = tracing.placeholder(leaves, False, stage)
         if plan is None:
