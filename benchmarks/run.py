@@ -42,6 +42,7 @@ WORKLOADS = {
     "W12": "w12_functions",
     "W13": "w13_parts",
     "W14": "w14_images",
+    "W15": "w15_strings",
     "M1": "m1_memory",
     "R1": "r1_resume",
 }

@@ -1,5 +1,5 @@
 """W8: files of whole arrays, written and read again: `.npz` that is deflated, `.npy`, TFRecord of
-`tf.train.Example`s.
+`tf.train.Example`s, whose features have one length or differ in it.
 
 tensorferry's files are on the disk before they get their name. So the peer for `.npy` calls
 `os.fsync`, too; a row without a target shows it without. Files are read from the page cache into
@@ -35,6 +35,7 @@ def run(*, quick: bool) -> list[Row]:
             *_npz(Path(folder), scale),
             *_npy(Path(folder), scale),
             *_tfrecord(Path(folder), scale),
+            *_ragged(Path(folder), scale),
         ]
 
 
@@ -168,6 +169,44 @@ def _tfrecord(folder: Path, scale: int) -> list[Row]:
                 np.concatenate([batch[name].numpy() for batch in _ours_by_batch(path)]), array
             )
     return rows
+
+
+def _ragged(folder: Path, scale: int) -> list[Row]:
+    """Features of different lengths: texts, and rows of tokens."""
+    count = 50_000 // scale
+    random = np.random.default_rng(0)
+    lengths = random.integers(1, 200, count)
+    splits = np.concatenate([[0], lengths.cumsum()])
+    tokens = tensorferry.Ragged(random.integers(0, 50_000, splits[-1]), splits)
+    texts = tensorferry.Strings(random.integers(97, 123, splits[-1], np.uint8), splits)
+    path = folder / "ragged.tfrecord"
+    features = {
+        "tokens": tf.io.RaggedFeature(tf.int64),
+        "text": tf.io.FixedLenFeature((), tf.string),
+        "label": tf.io.FixedLenFeature((), tf.int64),
+    }
+    tensorferry.save(path, {"tokens": tokens, "text": texts, "label": np.arange(count)})
+    opened = tensorferry.open(path, mode="read", features=features)
+    rows = tensorferry.Dataset.from_tensor_slices(dict(opened)).ragged_batch(BATCH)
+
+    def parse(records: tf.Tensor) -> dict[str, tf.Tensor]:
+        return tf.io.parse_example(records, features)
+
+    theirs = tf.data.TFRecordDataset(str(path)).batch(BATCH).map(parse, num_parallel_calls=2)
+    for ours, other in zip(rows, theirs, strict=True):
+        for name in ("tokens", "text"):
+            flat, expected = (
+                getattr(batch[name], "flat_values", batch[name]).numpy() for batch in (ours, other)
+            )
+            require_equal(flat, expected)
+    parsed = f"tf.data TFRecordDataset.batch({BATCH:,}).map(parse_example, 2 calls).prefetch"
+    read, taken = rows.prefetch(4), theirs.prefetch(4)
+    return _rows(
+        f"TFRecord, {count:,} Examples of 100 tokens, a text of 100 bytes and a label, each of "
+        "another length: read",
+        {"ours": lambda: _over(read), parsed: lambda: _over(taken)},
+        {parsed: None},
+    )
 
 
 def _over(batches: Any) -> None:

@@ -227,6 +227,57 @@ def test_streams_as_in_tf_data(tf, name):
     )
 
 
+GRID = np.array([["a", ""], ["héllo", "b" * 30], ["", "c"]])
+
+
+@pytest.mark.parametrize("form", ["U", "S", "objects", "tf.string"])
+def test_rows_of_as_many_strings_as_in_tf_data(tf, form):
+    forms = {
+        "U": GRID,
+        "S": np.char.encode(GRID, "utf-8"),
+        "objects": GRID.astype(object),
+        "tf.string": tf.constant(GRID),
+    }
+
+    def slices(library):
+        return library.Dataset.from_tensor_slices({"words": forms[form], "at": np.arange(3)})
+
+    assert_agree(tf, slices)
+    assert_agree(tf, lambda library: slices(library).batch(2))
+    assert_agree(tf, lambda library: slices(library).batch(2, drop_remainder=True))
+    assert_agree(tf, lambda library: library.Dataset.from_tensors(forms[form]))
+    assert_resumes(lambda: slices(tfy).shuffle(seed=1).batch(2))
+    empty = tfy.Dataset.from_tensor_slices(GRID[:0])
+    assert empty.element_spec == tf.TensorSpec((2,), tf.string)
+    assert list(empty) == []
+
+
+LISTS_OF_STRINGS = [["a", "héllo"], [], ["", "b" * 30, "c"], []]
+
+
+@pytest.mark.parametrize("form", ["tf", "arrow", "chunks", "views", "polars"])
+def test_rows_of_any_number_of_strings(tf, form):
+    array = pa.array([["gone"], *LISTS_OF_STRINGS]).slice(1)
+    value = {
+        "tf": tf.ragged.constant(LISTS_OF_STRINGS),
+        "arrow": array,
+        "chunks": pa.chunked_array([array[:2], array[2:2], array[2:]]),
+        "views": pa.array(LISTS_OF_STRINGS, pa.list_view(pa.large_string())),
+        "polars": pl.Series(LISTS_OF_STRINGS),
+    }[form]
+    dataset = tfy.Dataset.from_tensor_slices({"words": value, "at": np.arange(4)})
+    assert dataset.element_spec["words"] == tf.TensorSpec((None,), tf.string)
+    expected = [[word.encode() for word in words] for words in LISTS_OF_STRINGS]
+    assert found_words(dataset) == expected
+    for row in dataset.shuffle(seed=1).as_numpy_iterator():
+        assert row["words"].tolist() == expected[row["at"]]
+    batch = next(dataset.padded_batch(3).as_numpy_iterator())["words"].tolist()
+    assert batch == [words + [b""] * (3 - len(words)) for words in expected[:3]]
+    one = tfy.Dataset.from_ragged(value)
+    assert [row.tolist() for row in one.as_numpy_iterator()] == expected
+    assert_resumes(lambda: tfy.Dataset.from_ragged(value).shuffle(seed=2).padded_batch(2))
+
+
 def test_from_tensors_as_in_tf_data(tf):
     for value in ("one", WORDS, np.array(BYTES), (WORDS, 3, "x"), {"a": b"", "b": np.zeros(2)}):
         assert_agree(tf, lambda library, value=value: library.Dataset.from_tensors(value))
@@ -585,7 +636,7 @@ def test_stages_that_select_other_parts_do_not():
 
 
 WRONG = {
-    "two dimensions": (np.array([["a", "b"], ["c", "d"]]), "of shape (2, 2)"),
+    "three dimensions": (np.array([[["a", "b"]], [["c", "d"]]]), "of shape (2, 1, 2)"),
     "None": (np.array(["a", None], object), "row 1 is None"),
     "a number": (np.array(["a", 3], object), "row 1 is of type int"),
     "a number in a list": (["a", 3], "row 1 is of type int"),
@@ -598,8 +649,8 @@ WRONG = {
         pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["a", None])),
         "has 1 nulls",
     ),
-    "a ragged tensor": (tf.ragged.constant([["a"], ["b", "c"]]), "hold several strings each"),
-    "lists of arrow": (pa.array([["a"], ["b", "c"]]), "hold several strings each"),
+    "null lists of arrow": (pa.array([["a"], None]), "has 1 nulls"),
+    "nulls in lists of arrow": (pa.array([["a"], ["b", None]]), "has 1 nulls"),
     **(
         {"NA": (np.array(["a", np.nan], STRING_DTYPE(na_object=np.nan)), "row 1 is nan")}
         if STRING_DTYPE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import reading, tables, text
 from tensorferry._files import opened
 from tensorferry._nest.ragged import Ragged
+from tensorferry._nest.text import StringRows
 
 #: An array that ``_internal`` can read, and whether nothing can change it.
 _Source: TypeAlias = tuple[Any, bool]
@@ -62,9 +64,39 @@ def _of_tensorflow(value: Any, what: str) -> Part:
             f"{what}: a RaggedTensor of ragged rank {value.ragged_rank} has rows of rows. Merge "
             "them first: x.merge_dims(1, 2).",
         )
-    if value.dtype.name == "string":
-        raise _rows_of_strings("a RaggedTensor of strings", what)
     return of_values(value.values, "splits", [value.row_splits], what)
+
+
+def holds_strings(value: Any) -> bool:
+    """Whether the rows of a ragged value hold strings."""
+    if _is_tensorflow(value):
+        return bool(value.ragged_rank == 1 and value.dtype.name == "string")
+    lists = _arrow(value)
+    return lists is not None and text.is_arrow(lists.type.value_type)
+
+
+def strings(value: Any, what: str) -> StringRows:
+    """The rows of a ragged value that holds strings."""
+    if _is_tensorflow(value):
+        return string_rows(*text.whole(value.values, what), value.row_splits.numpy())
+    lists = _arrow(value)
+    _refuse_nulls(lists, what)
+    compute = importlib.import_module("pyarrow.compute")
+    counts = np.asarray(compute.list_value_length(lists), np.int64)
+    flat = compute.list_flatten(lists)
+    splits = np.concatenate([np.zeros(1, np.int64), counts]).cumsum()
+    return string_rows(*text.whole(flat, what), splits)
+
+
+def string_rows(bytes_: Any, splits: Any, row_splits: Any) -> StringRows:
+    """Rows of strings, of their bytes, of where each string begins, and of where each row does."""
+    starts, counts = row_splits[:-1], np.diff(row_splits)
+    ends = np.concatenate([np.zeros(1, np.int64), counts + 1]).cumsum()
+    # The splits of a row are those of its strings, and begin at 0.
+    within = np.arange(ends[-1]) - np.repeat(ends[:-1], counts + 1)
+    own = splits[within + np.repeat(starts, counts + 1)]
+    own -= np.repeat(splits[starts], counts + 1)
+    return StringRows(Ragged(bytes_, splits[row_splits]), Ragged(own, ends))
 
 
 def _rows_of_strings(value: str, what: str) -> errors.Error:
@@ -128,15 +160,19 @@ def _is_list(kind: Any) -> bool:
 
 def _of_arrow(array: Any, what: str) -> list[Part]:
     pyarrow = sys.modules["pyarrow"]
+    _refuse_nulls(array, what)
+    chunks = array.chunks if isinstance(array, pyarrow.ChunkedArray) else [array]
+    chunks = [chunk for chunk in chunks if len(chunk)] or [pyarrow.array([], array.type)]
+    return [_of_chunk(chunk, what) for chunk in chunks]
+
+
+def _refuse_nulls(array: Any, what: str) -> None:
     if array.null_count:
         raise errors.make(
             "null_values",
             f"{what}: the {array.type} has {array.null_count} nulls, and a row is not null. Fill "
             "them (pyarrow.compute.fill_null), or drop those rows.",
         )
-    chunks = array.chunks if isinstance(array, pyarrow.ChunkedArray) else [array]
-    chunks = [chunk for chunk in chunks if len(chunk)] or [pyarrow.array([], array.type)]
-    return [_of_chunk(chunk, what) for chunk in chunks]
 
 
 def _of_chunk(chunk: Any, what: str) -> Part:
@@ -151,8 +187,6 @@ def _of_chunk(chunk: Any, what: str) -> Part:
             f"{what}: a {chunk.type} has rows of rows. Flatten one level first "
             "(pyarrow.compute.list_flatten).",
         )
-    if text.is_text(chunk.values):
-        raise _rows_of_strings(f"a {chunk.type}", what)
     place = f"{what}: the values of the {chunk.type}"
     if hasattr(chunk, "sizes"):
         values = tables.column(chunk.values, place)

@@ -19,6 +19,12 @@ _KINDS = "SUT"
 _ROWS = 1 << 16
 
 
+def is_arrow(kind: Any) -> bool:
+    """Whether an Arrow type is that of strings."""
+    types = sys.modules["pyarrow"].types
+    return _is_string(kind.value_type if types.is_dictionary(kind) else kind)
+
+
 def is_text(value: Any) -> bool:
     """Whether a value is a string, or an array, list or column of strings."""
     if isinstance(value, str | bytes | Strings):
@@ -231,10 +237,7 @@ def _arrow(value: Any) -> Any:
         value = value.array.__arrow_array__()
     if not isinstance(value, pyarrow.Array | pyarrow.ChunkedArray):
         return None
-    kind = value.type
-    if pyarrow.types.is_dictionary(kind):
-        kind = kind.value_type
-    return value if _is_string(kind) else None
+    return value if is_arrow(value.type) else None
 
 
 def _is_string(kind: Any) -> bool:

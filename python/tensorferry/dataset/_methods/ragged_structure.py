@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
+
 from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import ragged, reading, tables, text
 from tensorferry._files import opened
@@ -83,7 +85,7 @@ def plan(values: Any, stage: str, lists: bool) -> tuple[_internal.Plan, Structur
 
 
 def _place(leaf: Any) -> Structure:
-    if isinstance(leaf, _Leaf) and isinstance(leaf.value, StringRows):
+    if isinstance(leaf, _Leaf) and leaf.several:
         return Texts(LEAF, LEAF)
     return TEXT if isinstance(leaf, _Leaf) and leaf.is_text else LEAF
 
@@ -104,8 +106,9 @@ def _slices(arrays: list[Any], names: list[str], stage: str) -> _internal.Plan:
 
 def _rows(leaf: Any, what: str, lists: bool, is_part: bool) -> _internal.Plan:
     """The rows of one leaf."""
-    if isinstance(leaf, _Leaf) and isinstance(leaf.value, StringRows):
-        inner = [_rows(part, what, False, is_part) for part in _wrapped((*leaf.value,))]
+    if isinstance(leaf, _Leaf) and leaf.several:
+        several = _several(leaf, what)
+        inner = [_rows(part, what, False, is_part) for part in _wrapped((*several,))]
         return _internal.zip(inner)
     if isinstance(leaf, _Leaf) and isinstance(leaf.value, Strings):
         return _internal.from_ragged([_of_strings(leaf.value, what)])
@@ -135,21 +138,37 @@ def _of_strings(strings: Strings, what: str) -> ragged.Part:
 class _Leaf:
     """A ragged value, or strings, as one leaf of a structure."""
 
-    def __init__(self, value: Any, is_text: bool = False) -> None:
+    def __init__(self, value: Any, is_text: bool = False, several: bool = False) -> None:
         self.value = value
         self.is_text = is_text
+        #: Whether a row holds several strings.
+        self.several = several
 
 
 def _wrapped(value: Any) -> Any:
     """The structure with a leaf in the place of each ragged value."""
     value = _columns(value) or value
     if ragged.is_ragged(value) or isinstance(value, StringRows):
-        return _Leaf(value)
+        return _Leaf(value, several=isinstance(value, StringRows) or ragged.holds_strings(value))
     if text.is_text(value):
-        return _Leaf(value, is_text=True)
+        return _Leaf(value, is_text=True, several=len(text.shape(value)) == 2)
     if value is None or not structures.is_container(value):
         return value
     return structures.rebuilt(value, [_wrapped(part) for part in structures.parts(value)])
+
+
+def _several(leaf: _Leaf, what: str) -> StringRows:
+    """The rows of a leaf, each of several strings."""
+    if isinstance(leaf.value, StringRows):
+        return leaf.value
+    return _grid(leaf.value, what) if leaf.is_text else ragged.strings(leaf.value, what)
+
+
+def _grid(value: Any, what: str) -> StringRows:
+    """The rows of strings in two dimensions."""
+    bytes_, splits = text.rows(value, what)
+    ends = np.append(splits[:, 0], splits[-1:, -1]) if len(splits) else np.zeros(1, np.int64)
+    return StringRows(Ragged(bytes_, ends), splits - splits[:, :1])
 
 
 def _is_list_of_rows(value: Any) -> bool:
@@ -190,6 +209,7 @@ def tensors(values: Any, stage: str) -> tuple[_internal.Plan, Structure]:
 
 def _wrapped_strings(value: Any, stage: str) -> Any:
     """The structure with a leaf in the place of each :class:`tensorferry.Strings`."""
+    value = _columns(value) or value
     if isinstance(value, StringRows):
         raise errors.make(
             "argument",
