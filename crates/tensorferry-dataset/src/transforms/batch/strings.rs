@@ -214,16 +214,12 @@ mod tests {
 
     #[test]
     fn several_strings_are_padded_and_their_rows_are_several() {
-        let several = vec![StringPadding {
-            component: 1,
-            several: true,
-            value: b"-".to_vec(),
-            ..StringPadding::default()
-        }];
+        let several =
+            StringPadding { several: true, value: b"-".to_vec(), ..StringPadding::default() };
         let batches = pairs().batch_ragged(3, &[1], BatchOptions::default()).unwrap();
         for input in [batches.clone(), streamed(&batches)] {
             let input = input.components(&[1, 2]).unwrap();
-            let strings = vec![StringPadding { component: 0, ..several[0].clone() }];
+            let strings = vec![several.clone()];
             let padded = input.padded_batch(2, options(strings)).unwrap();
             let batch = padded.iter().next().unwrap().unwrap();
             let bytes = batch[0].tensor().unwrap().view::<u8>().unwrap();
@@ -239,7 +235,7 @@ mod tests {
             let row = row(&batch, 0, 1).unwrap();
             let ends: Vec<i64> = row[1].tensor().unwrap().view::<i64>().unwrap().iter().collect();
             assert_eq!(ends, [0, 1, 1, 2]);
-            let short = StringPadding { component: 0, len: Some(2), ..several[0].clone() };
+            let short = StringPadding { len: Some(2), ..several.clone() };
             let short = input.padded_batch(2, options(vec![short])).unwrap();
             let error = short.iter().next().unwrap().unwrap_err().to_string();
             assert!(error.contains("3 strings do not fit"), "{error}");
