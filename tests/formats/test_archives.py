@@ -136,11 +136,13 @@ def test_a_text_or_scalar_member_does_not_block_the_others(tmp_path, compress, c
             tfy.Dataset.from_tensor_slices(arrays),
         ):
             rows = list(dataset.with_format("numpy"))
-            assert [set(row) for row in rows] == [{"x", "y"}] * 3
+            assert [set(row) for row in rows] == [{"x", "y", "text"}] * 3
+            assert [row["text"] for row in rows] == [b"a", b"b", b"c"]
             same(np.stack([row["x"] for row in rows]), held["x"])
-    assert all(f"left out: '{name}'" in caplog.text for name in ("text", "step", "when", "meta"))
+    assert all(f"left out: '{name}'" in caplog.text for name in ("step", "when", "meta"))
+    assert "left out: 'text'" not in caplog.text
     (one,) = tfy.Dataset.from_tensors(arrays).with_format("numpy")
-    assert set(one) == {"x", "step", "y"}
+    assert set(one) == {"x", "step", "y", "text"}
     with pytest.raises(errors.InvalidArgumentError, match="text"):  # not lost silently
         tfy.save(tmp_path / "b.npz", arrays)
     damaged = bytearray((tmp_path / "a.npz").read_bytes())
@@ -150,10 +152,12 @@ def test_a_text_or_scalar_member_does_not_block_the_others(tmp_path, compress, c
         (tmp_path / "c.npz").write_bytes(damaged)
         with pytest.raises(errors.FileFormatError, match="text"):
             tfy.open(tmp_path / "c.npz").verify()
+        with pytest.raises(errors.FileFormatError, match="text"):
+            tfy.Dataset.from_files(tmp_path / "c.npz")
 
 
 def test_an_archive_without_rows_is_reported(tmp_path):
-    np.savez(tmp_path / "a.npz", text=np.array(["a"]), step=np.int64(7))
+    np.savez(tmp_path / "a.npz", text=np.array([["a"]]), step=np.int64(7))
     with pytest.raises(errors.InvalidArgumentError, match=r"no array of rows.*'text'.*'step'"):
         tfy.Dataset.from_files(tmp_path / "a.npz")
 

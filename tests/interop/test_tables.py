@@ -283,7 +283,6 @@ def test_a_text_column_of_a_table_is_named(tf):
     for frame in frames({"id": [1, 2], "name": ["a", "b"]}):
         for call in (
             tfy.tensor,
-            tfy.Dataset.from_tensor_slices,
             lambda frame: tfy.convert_to_tensor(frame, "int64"),
         ):
             with pytest.raises(tfy.errors.InvalidArgumentError, match="'name'"):

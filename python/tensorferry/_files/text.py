@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorferry import errors
 from tensorferry._convert import records
 
 
@@ -25,8 +26,10 @@ def column(paths: list[pathlib.Path], name: str) -> Any:
 def _part(path: pathlib.Path, name: str) -> Any:
     try:
         array = _read(path, name)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None  # an object, or damaged: the format's own reader says so
+    except zipfile.BadZipFile as error:
+        raise errors.make("malformed", f"{path}: {error}") from None
+    except (OSError, ValueError, KeyError):
+        return None  # an object, or what the format's own reader explains
     if records.is_structured(array):
         return array if array.ndim else None
     if isinstance(array, np.ndarray) and array.dtype.kind in "SU" and array.ndim == 1:
