@@ -42,8 +42,10 @@ class Files(Sources):
             format: "npy", "npz", "safetensors", "tfrecord" ...; None to detect it.
             mode: "map", "read", "direct" or "auto".
             features: the arrays to read, of arrays by name. All arguments are those of
-                :func:`tensorferry.open`. By default arrays that have no rows (scalars) or hold no
-                numbers (text) are left out with a warning of the logger "tensorferry".
+                :func:`tensorferry.open`. By default arrays that have no rows (scalars), or hold
+                neither numbers nor strings, are left out with a warning of the logger
+                "tensorferry". Strings of ``.npy`` fields and ``.npz`` members are copied into
+                memory once.
             name: accepted for compatibility with tf.data.
 
         Raises:
