@@ -29,6 +29,7 @@ mod dispatch;
 mod float_lanes;
 mod halves;
 mod lanes;
+mod loops;
 #[cfg(target_arch = "x86_64")]
 mod narrowing;
 mod range;

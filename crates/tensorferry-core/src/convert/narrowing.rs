@@ -1,14 +1,14 @@
 //! Checked conversion to integers of fewer bits, by AVX2.
 //!
 //! # Rationale
-//! AVX2 has no instruction that keeps the low bits of each number, and a compiler takes two or three
-//! shuffles for each vector instead. Here several vectors are combined by shifts: numbers that fit,
-//! less the least value of the target, have no other bits than those of the target. Two shuffles
-//! then put the results of all of them in order.
+//! AVX2 has no instruction that keeps the low bits of each number, and a compiler takes two or
+//! three shuffles for each vector instead. Here several vectors are combined by shifts: numbers
+//! that fit, less the least value of the target, have no other bits than those of the target. Two
+//! shuffles then put the results of all of them in order.
 #![allow(clippy::cast_precision_loss, reason = "powers of two")]
 
-use super::dispatch::{Run, each};
 use super::lanes::{Cast, Checked};
+use super::loops::{Run, each};
 use crate::DType;
 use core::arch::x86_64::{
     __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_pd, _mm256_add_ps,
