@@ -1,5 +1,8 @@
 """W12: a Python function of about 1 ms for each element: with threads if it releases the GIL, with
-processes if it holds it.
+processes if it holds it; and one of about 0.1 us, for which neither can help.
+
+The rates are those of the steady state of all, after the workers have started and the queues are
+full. The time to the first element has rows of its own.
 """
 
 import time
@@ -25,6 +28,8 @@ BYTES = 1 << 16
 LEVEL = 6
 STEPS = 12_000
 """Additions of the function that holds the GIL."""
+CHEAP_COUNT = 40_000
+"""Elements of a pass of the cheap function."""
 
 THREADS, PROCESSES = "two threads", "two processes"
 ONE = "one call at a time"
@@ -49,6 +54,11 @@ def holding(x: Any) -> np.int64:
     for step in range(STEPS):
         total += step
     return np.int64(total)
+
+
+def cheap(x: Any) -> Any:
+    """Returns its argument."""
+    return x
 
 
 class Mapped(torch.utils.data.Dataset):
@@ -85,9 +95,13 @@ def _grain(function: Callable[[Any], np.int64]) -> Iterator[Any]:
     return iter(dataset.mp_prefetch(grain.multiprocessing.MultiprocessingOptions(WORKERS)))
 
 
+def _plan(function: Callable[[Any], np.int64], count: int = COUNT, **options: Any) -> Dataset:
+    numbers = Dataset.range(2 * count).with_format("numpy")
+    return numbers.map(function, output_signature=SPEC, **options)
+
+
 def _ours(function: Callable[[Any], np.int64], **options: Any) -> Iterator[Any]:
-    numbers = Dataset.range(2 * COUNT).with_format("numpy")
-    return iter(numbers.map(function, output_signature=SPEC, **options))
+    return iter(_plan(function, **options))
 
 
 def _executor(function: Callable[[Any], np.int64]) -> Iterator[Any]:
@@ -98,7 +112,12 @@ def _executor(function: Callable[[Any], np.int64]) -> Iterator[Any]:
 def run(*, quick: bool) -> list[Row]:
     """Rows for the function that releases the GIL, and for the one that holds it."""
     repetitions = 5 if quick else 9
-    return [*_threads(repetitions), *_processes(repetitions)]
+    return [
+        *_threads(repetitions),
+        *_processes(repetitions),
+        *_cheap(repetitions),
+        *_starts(repetitions),
+    ]
 
 
 def _threads(repetitions: int) -> list[Row]:
@@ -107,7 +126,7 @@ def _threads(repetitions: int) -> list[Row]:
         ONE: lambda: _ours(releasing),
         EXECUTOR: lambda: _executor(releasing),
     }
-    return _rows("a function that releases the GIL", releasing, ways, 1.8, repetitions)
+    return _rows("a function that releases the GIL", releasing, ways, {ONE: 1.8}, repetitions)
 
 
 def _processes(repetitions: int) -> list[Row]:
@@ -117,41 +136,95 @@ def _processes(repetitions: int) -> list[Row]:
         LOADER: lambda: _loader(holding),
         GRAIN: lambda: _grain(holding),
     }
-    return _rows("a function that holds the GIL", holding, ways, 1.7, repetitions)
+    return _rows("a function that holds the GIL", holding, ways, {ONE: 1.7}, repetitions)
+
+
+def _cheap(repetitions: int) -> list[Row]:
+    rows = []
+    for name, options in (
+        (THREADS, {}),
+        (PROCESSES, {"workers": "processes"}),
+    ):
+        ways = {
+            name: lambda options=options: _ours(
+                cheap, count=CHEAP_COUNT, num_parallel_calls=WORKERS, **options
+            ),
+            ONE: lambda: _ours(cheap, count=CHEAP_COUNT),
+        }
+        rows += _rows("a cheap function", cheap, ways, {}, repetitions, CHEAP_COUNT)
+    return rows
+
+
+def _starts(repetitions: int) -> list[Row]:
+    """Rows of the time to the first element of a later iteration, and of a new plan."""
+    options = {"num_parallel_calls": WORKERS, "workers": "processes"}
+    plan = _plan(holding, **options)
+    next(iter(plan))
+    again, new = "first element of a later pass", "first element of a new plan"
+    ways = {
+        again: lambda: iter(plan),
+        new: lambda: _ours(holding, **options),
+        LOADER: lambda: _loader(holding),
+        GRAIN: lambda: _grain(holding),
+    }
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repetitions):
+        for name, begin in ways.items():
+            start = time.perf_counter()
+            elements = begin()
+            next(elements)
+            found[name].append(time.perf_counter() - start)
+            del elements
+    return [
+        _row(f"{PROCESSES}, {ours}", ours, peer, found, "s", None)
+        for ours in (again, new)
+        for peer in (LOADER, GRAIN)
+    ]
 
 
 def _rows(
     what: str,
     function: Callable[[Any], np.int64],
     ways: dict[str, Callable[[], Iterator[Any]]],
-    least: float,
+    least: dict[str, float],
     repetitions: int,
+    count: int = COUNT,
 ) -> list[Row]:
     """Rows of the first way against the others. Workers start before the time is taken."""
     found: dict[str, list[float]] = {name: [] for name in ways}
-    expected = [int(function(i)) for i in range(COUNT)]
+    expected = [int(function(i)) for i in range(count)]
     for _ in range(repetitions):
         for name, begin in ways.items():
             elements = begin()
             # As many as run ahead when the time begins: the rate is that of the steady state.
-            values = [int(next(elements)) for _ in range(COUNT // 4)]
+            values = [int(next(elements)) for _ in range(count // 4)]
             start = time.perf_counter()
-            values += [int(value) for value in islice(elements, COUNT - len(values))]
-            found[name].append((COUNT - COUNT // 4) / (time.perf_counter() - start))
+            values += [int(value) for value in islice(elements, count - len(values))]
+            found[name].append((count - count // 4) / (time.perf_counter() - start))
             if values != expected:
                 raise AssertionError(f"{name}: wrong values")
             del elements
     ours, *peers = ways
     return [
-        Row(
-            workload="W12",
-            what=f"{what}, {ours}",
-            ours=median(found[ours]),
-            peer_name=peer,
-            peer=median(found[peer]),
-            unit="rows/s",
-            target=least if peer == ONE else 1.0,
-            samples={name: found[name] for name in (ours, peer)},
-        )
-        for peer in peers
+        _row(f"{what}, {ours}", ours, peer, found, "rows/s", least.get(peer, 1.0)) for peer in peers
     ]
+
+
+def _row(
+    what: str,
+    ours: str,
+    peer: str,
+    found: dict[str, list[float]],
+    unit: str,
+    target: float | None,
+) -> Row:
+    return Row(
+        workload="W12",
+        what=what,
+        ours=median(found[ours]),
+        peer_name=peer,
+        peer=median(found[peer]),
+        unit=unit,
+        target=target,
+        samples={name: found[name] for name in (ours, peer)},
+    )

@@ -24,6 +24,7 @@ __all__ = [
     "Array",
     "Block",
     "DatasetIterator",
+    "MapApart",
     "OpenedArrays",
     "Packer",
     "Plan",
@@ -211,6 +212,21 @@ class Packer:
         cls, skeleton: Any, format: ElementFormat, nest: Callable[[int, Plan], Any]
     ) -> Packer: ...
     def pack(self, values: Sequence[Any]) -> Any: ...
+
+_Calls: TypeAlias = tuple[dict[int, BaseException | None], list[Tensor] | None, list[list[Tensor]]]
+
+@final
+class MapApart:
+    def __new__(
+        cls,
+        function: Callable[..., list[Any]],
+        packer: Packer,
+        spec: Sequence[_Part],
+        names: Sequence[str],
+        plan: tuple[Plan, int | None, str] | None,
+    ) -> MapApart: ...
+    def read(self, epoch: int, seeds: Sequence[int], indices: Sequence[int]) -> _Calls: ...
+    def apply(self, elements: Sequence[Sequence[Any]]) -> _Calls: ...
 
 @final
 class DatasetIterator:

@@ -21,7 +21,8 @@ import tensorflow as tf
 from tensorferry import _internal, errors
 from tensorferry.dataset._functions import parallel
 
-from tests.support.processes import program
+from tests.support.paths import ROOT
+from tests.support.processes import program, run_python
 
 SCALAR = tfy.TensorSpec((), "int64")
 FORMATS = ["tensorflow", "torch", "jax", "numpy", "tensorferry"]
@@ -220,6 +221,75 @@ def test_one_cpu_is_told_once_in_the_log(monkeypatch, caplog) -> None:
         "map: num_parallel_calls=4, but the process may use one CPU: the calls overlap only while "
         "they wait, for files or a network."
     ]
+
+
+@pytest.mark.parametrize(
+    ("function", "count", "words"),
+    [
+        ("adds_in_python", 8000, "adds_in_python holds the GIL"),
+        ("adds_long_in_python", 150, "adds_long_in_python holds the GIL"),
+        ("compresses", 2000, None),
+        ("sleeps", 400, None),
+        # It holds the GIL and is quick: which is told first depends on the machine.
+        ("adds_one", 4000, "adds_one (or not)"),
+    ],
+)
+def test_threads_that_do_not_help_are_told_once_in_the_log(function, count, words) -> None:
+    # In a process of its own: other tests' threads take the GIL as well.
+    run_python(
+        f"""
+        import logging, sys
+        sys.path.insert(0, {str(ROOT)!r})
+        import tensorferry as tfy
+        from tests.support.slow_functions import {function} as function
+
+        class Handler(logging.Handler):
+            def emit(self, record):
+                told.append(record.getMessage())
+
+        told = []
+        logging.getLogger("tensorferry").addHandler(Handler())
+        spec = tfy.TensorSpec((), "int64")
+        for _ in range(2):
+            data = tfy.Dataset.range({count}).with_format("numpy")
+            found = [int(x) for x in data.map(function, 2, output_signature=spec)]
+            assert found == [int(function(i)) for i in range({count})]
+        words = {words!r}
+        words, _, maybe = (words or "").partition(" (")
+        assert len(told) == bool(words) or (maybe and not told), told
+        assert all(words in line for line in told), told
+        """
+    )
+
+
+def test_a_function_that_becomes_slow_is_called_on_threads_again() -> None:
+    running, most = 0, 0
+
+    def changing(x):
+        nonlocal running, most
+        if int(x) >= 3000:
+            running += 1
+            most = max(most, running)
+            time.sleep(0.002)
+            running -= 1
+        return x
+
+    pass_ = iter(numbers(3200).map(changing, 3, output_signature=SCALAR))
+    assert values(itertools.islice(pass_, 2000)) == list(range(2000))
+    resumed = iter(numbers(3200).map(changing, 3, output_signature=SCALAR))
+    resumed.load_state_dict(pass_.state_dict())
+    assert values(pass_) == values(resumed) == list(range(2000, 3200))
+    assert most > 1
+
+
+def test_interleave_says_once_that_the_number_has_no_effect(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(parallel, "_told", set())
+    with caplog.at_level(logging.WARNING, "tensorferry"):
+        for calls in (None, 1, 4, 4):
+            found = values(numbers(3).interleave(tfy.Dataset.range, num_parallel_calls=calls))
+            assert found == [0, 0, 1]
+    (record,) = caplog.records
+    assert "interleave: num_parallel_calls=4 has no effect" in record.getMessage()
 
 
 def test_a_pickled_plan_keeps_the_number() -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,73 @@ def forever(x):
     while int(x) >= 2:
         time.sleep(0.01)
     return x
+
+
+def quick(x):
+    return x * 3
+
+
+def short(x):
+    time.sleep(0.002)
+    return x * 3
+
+
+def first(x):
+    return int(np.asarray(x).ravel()[0])
+
+
+def first_half(x):
+    return x[: len(x) // 2]
+
+
+def fails_at_hundreds(x):
+    if int(x) % 100 == 99:
+        raise LookupError(f"no {int(x)}")
+    return x
+
+
+def as_many(x):
+    return np.full(int(x) % 5, int(x))
+
+
+def large(x):
+    return np.full(20_000, float(x))
+
+
+def exits(x):
+    if int(x) == 3:
+        os._exit(7)
+    return x
+
+
+def leaves(x):
+    if int(x) == 3:
+        raise SystemExit(3)
+    return x
+
+
+def adds_in_python(x):
+    total = int(x)
+    for step in range(4_000):
+        total += step
+    return total
+
+
+def adds_long_in_python(x):
+    total = int(x)
+    for step in range(400_000):
+        total += step
+    return total
+
+
+def compresses(x):
+    return len(zlib.compress(bytes(100_000), 9))
+
+
+def sleeps(x):
+    time.sleep(0.002)
+    return x
+
+
+def adds_one(x):
+    return x + 1

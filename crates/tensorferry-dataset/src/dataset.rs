@@ -135,6 +135,22 @@ impl Dataset {
         })
     }
 
+    /// The names of the functions that are called on several threads.
+    pub(crate) fn parallel_names(&self) -> String {
+        let mut names = Vec::new();
+        self.add_parallel_names(&mut names);
+        names.join(" and ")
+    }
+
+    fn add_parallel_names(&self, names: &mut Vec<String>) {
+        if self.hints.calls > 0 {
+            self.deep(|| self.stage.inputs().iter().for_each(|i| i.add_parallel_names(names)));
+            let functions = self.stage.functions();
+            let parallel = functions.iter().filter(|function| function.calls() > 0);
+            names.extend(parallel.map(|function| function.name().to_owned()));
+        }
+    }
+
     /// Whether the last stages of both datasets are the same object.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.stage, &other.stage)

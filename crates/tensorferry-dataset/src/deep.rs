@@ -34,6 +34,7 @@ impl Dataset {
             hints.sequential |= function.is_sequential();
             hints.one_thread |= function.is_sequential() && function.calls() == 0;
             hints.calls = hints.calls.max(function.calls());
+            hints.in_chunks |= function.takes_many();
         }
         let elements = stage.elements();
         let mut hints = stage.hints(hints);
@@ -187,6 +188,10 @@ impl Stage for Deep {
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         grown(|| self.stage.get(index, cx))
+    }
+
+    fn get_each(&self, indices: &[u64], cx: &Context) -> Vec<Result<Element>> {
+        grown(|| self.stage.get_each(indices, cx))
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {

@@ -200,6 +200,11 @@ impl Walk {
     }
 }
 
+/// A number that plans of the same stages over the same arrays share, whatever seeds they drew.
+pub(crate) fn plan_key(dataset: &Dataset) -> u64 {
+    Walk::default().key(dataset)
+}
+
 impl EpochCounter {
     /// The counter of a plan, shared with every plan of the same stages over the same sources.
     #[must_use]

@@ -183,6 +183,8 @@ pub(crate) struct Hints {
     pub(crate) one_thread: bool,
     /// The most calls at once of a function that is called on several threads; 0 if there is none.
     pub(crate) calls: usize,
+    /// One of these functions takes several elements in a call: see [`Stage::get_each`].
+    pub(crate) in_chunks: bool,
     /// Elements are read from files: neighbours are best read together, and ahead of time.
     pub(crate) reads_files: bool,
     /// Another epoch gives other elements or another order.
@@ -205,6 +207,7 @@ impl Hints {
             sequential: self.sequential || other.sequential,
             one_thread: self.one_thread || other.one_thread,
             calls: self.calls.max(other.calls),
+            in_chunks: self.in_chunks || other.in_chunks,
             reads_files: self.reads_files || other.reads_files,
             depends_on_epoch: self.depends_on_epoch || other.depends_on_epoch,
             elements_differ: self.elements_differ || other.elements_differ,
@@ -297,6 +300,21 @@ pub(crate) trait Stage: Send + Sync {
             Elements::Kept(input) => input.stage.get(index, cx),
             Elements::Moved(input, by) => input.stage.get(by.locate(index), cx),
             Elements::Indexed(..) | Elements::InOrder(..) => Err(not_indexed("get")),
+        }
+    }
+
+    /// Elements at these indices, each less than the cardinality. Only for indexed stages. A stage
+    /// implements it if several elements together are cheaper, as calls in worker processes are.
+    fn get_each(&self, indices: &[u64], cx: &Context) -> Vec<Result<Element>> {
+        match self.elements() {
+            Elements::Kept(input) => input.stage.get_each(indices, cx),
+            Elements::Moved(input, by) => {
+                let moved: Vec<u64> = indices.iter().map(|index| by.locate(*index)).collect();
+                input.stage.get_each(&moved, cx)
+            }
+            Elements::Indexed(..) | Elements::InOrder(..) => {
+                indices.iter().map(|index| self.get(*index, cx)).collect()
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::execute::stats::computing;
 use crate::stage::{Context, Dataset, Element, ElementIter, Step};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tensorferry_io::cancel::is_interrupted;
 
@@ -14,6 +15,27 @@ pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Ele
         return Err(Error::Interrupted);
     }
     caught(index, cx, || computing(cx.stats.as_ref(), || dataset.stage.get(index, cx)))
+}
+
+/// As [`compute`], for several elements.
+pub(crate) fn compute_each(
+    dataset: &Dataset,
+    part: Range<u64>,
+    cx: &Context,
+) -> Vec<Result<Element>> {
+    let indices: Vec<u64> = part.collect();
+    if cx.cancel.is_cancelled() {
+        return indices.iter().map(|_| Err(Error::Interrupted)).collect();
+    }
+    let work = || computing(cx.stats.as_ref(), || dataset.stage.get_each(&indices, cx));
+    let each = |(index, element)| caught(index, cx, || element);
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(found) => indices.into_iter().zip(found).map(each).collect(),
+        Err(panic) => {
+            let error = |index| Err(panicked(panic.as_ref()).at_element("get", index));
+            indices.into_iter().map(error).collect()
+        }
+    }
 }
 
 /// Runs work for element `index`. A panic becomes an error.

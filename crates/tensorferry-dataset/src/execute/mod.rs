@@ -15,6 +15,7 @@ pub(crate) mod in_parallel;
 pub(crate) mod iter;
 pub(crate) mod memory_budget;
 pub(crate) mod options;
+mod pace;
 pub(crate) mod producer;
 pub(crate) mod reservation;
 pub(crate) mod stats;

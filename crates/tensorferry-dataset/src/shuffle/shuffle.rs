@@ -154,6 +154,12 @@ impl Stage for Shuffle {
         self.input.stage.get(self.order(cx).get(index), cx)
     }
 
+    fn get_each(&self, indices: &[u64], cx: &Context) -> Vec<Result<Element>> {
+        let order = self.order(cx);
+        let moved: Vec<u64> = indices.iter().map(|index| order.get(*index)).collect();
+        self.input.stage.get_each(&moved, cx)
+    }
+
     fn is_measured(&self, at: usize) -> bool {
         self.input.stage.is_measured(at)
     }

@@ -1,7 +1,7 @@
 //! User functions in a plan.
 
 use crate::error::{Error, Result};
-use crate::user_fn::sessions::{Begin, Session, Sessions};
+use crate::user_fn::sessions::{Begin, Many, ManyResults, Session, Sessions};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +21,12 @@ pub(crate) trait UserFn {
     /// threads of its own.
     fn calls(&self) -> usize;
 
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// Whether calls in a session take several elements: see [`Session::with_many`].
+    fn takes_many(&self) -> bool;
+
     /// See [`Function::identified`].
     fn identity(&self) -> u64;
 
@@ -37,6 +43,7 @@ pub struct Function<In, Out> {
     capture: Option<Capture>,
     call: Arc<dyn Fn(In) -> Result<Out> + Send + Sync>,
     begin: Option<Arc<Begin<In, Out>>>,
+    takes_many: bool,
 }
 
 impl<In, Out> Function<In, Out> {
@@ -54,6 +61,7 @@ impl<In, Out> Function<In, Out> {
             capture: None,
             call: Arc::new(call),
             begin: None,
+            takes_many: false,
         }
     }
 
@@ -100,6 +108,13 @@ impl<In, Out> Function<In, Out> {
         Self { begin: Some(Arc::new(Begin(Box::new(begin)))), ..self }
     }
 
+    /// The same function, whose sessions take several elements in a call:
+    /// [`Session::with_many`].
+    #[must_use]
+    pub fn taking_many(self) -> Self {
+        Self { takes_many: true, ..self }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -125,6 +140,22 @@ impl<In, Out> Function<In, Out> {
             _ => self.call(input),
         }
     }
+
+    /// Calls it for several inputs, through the session of an iteration: see [`Many`]. `None` if
+    /// there is none that takes several, or as it says.
+    pub(crate) fn call_many(
+        &self,
+        sessions: Option<&Sessions>,
+        inputs: Many<'_, In>,
+    ) -> ManyResults<Out>
+    where
+        In: 'static,
+        Out: 'static,
+    {
+        let (Some(sessions), Some(begin)) = (sessions, &self.begin) else { return Ok(None) };
+        check_interrupted()?;
+        sessions.get(begin)?.call_many(inputs)
+    }
 }
 
 impl<In, Out> UserFn for Function<In, Out> {
@@ -134,6 +165,14 @@ impl<In, Out> UserFn for Function<In, Out> {
 
     fn calls(&self) -> usize {
         self.calls
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn takes_many(&self) -> bool {
+        self.takes_many
     }
 
     fn identity(&self) -> u64 {

@@ -9,7 +9,29 @@ use tensorferry_io::sync::fork_safe::ForkSafe;
 /// A function for the calls of one iteration.
 pub struct Session<In, Out> {
     call: Arc<dyn Fn(In) -> Result<Out> + Send + Sync>,
+    many: Option<Arc<CallMany<In, Out>>>,
     end: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// See [`Session::with_many`].
+pub type ManyResults<Out> = Result<Option<Vec<Option<Result<Out>>>>>;
+
+type CallMany<In, Out> = dyn Fn(Many<'_, In>) -> ManyResults<Out> + Send + Sync;
+
+/// What a function is called with, several times.
+#[derive(Debug)]
+pub enum Many<'a, In> {
+    /// These inputs.
+    Inputs(Vec<In>),
+    /// The elements of the plan that the function maps at these indices.
+    Read {
+        /// The epoch of the plan.
+        epoch: u64,
+        /// The seeds that the plan's stages drew.
+        seeds: &'a [u64],
+        /// The elements, each less than the plan's cardinality.
+        indices: &'a [u64],
+    },
 }
 
 impl<In, Out> Session<In, Out> {
@@ -19,7 +41,22 @@ impl<In, Out> Session<In, Out> {
         call: impl Fn(In) -> Result<Out> + Send + Sync + 'static,
         end: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self { call: Arc::new(call), end: Arc::new(end) }
+        Self { call: Arc::new(call), many: None, end: Arc::new(end) }
+    }
+
+    /// The same session, which is called with several inputs at once. `many` returns a result for
+    /// each, or `None` in the place of one that [`Session::new`]'s function is to be called for; or
+    /// `None` if it cannot read elements itself.
+    #[must_use]
+    pub fn with_many(
+        self,
+        many: impl Fn(Many<'_, In>) -> ManyResults<Out> + Send + Sync + 'static,
+    ) -> Self {
+        Self { many: Some(Arc::new(many)), ..self }
+    }
+
+    pub(crate) fn call_many(&self, inputs: Many<'_, In>) -> ManyResults<Out> {
+        self.many.as_ref().map_or(Ok(None), |many| many(inputs))
     }
 
     pub(crate) fn call(&self, input: In) -> Result<Out> {
@@ -29,7 +66,8 @@ impl<In, Out> Session<In, Out> {
 
 impl<In, Out> Clone for Session<In, Out> {
     fn clone(&self) -> Self {
-        Self { call: Arc::clone(&self.call), end: Arc::clone(&self.end) }
+        let (call, end) = (Arc::clone(&self.call), Arc::clone(&self.end));
+        Self { call, many: self.many.clone(), end }
     }
 }
 

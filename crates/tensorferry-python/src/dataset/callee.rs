@@ -1,18 +1,18 @@
 //! Python functions that a plan calls.
 
 use super::captured::{Captured, Open, Running};
+use super::overlap::Overlap;
 use super::packer::Packer;
 use super::plan::Plan;
 use super::{spec, value};
-use crate::errors::{OrRaise, Raised, in_component};
+use crate::errors::{Raised, in_component};
 use crate::runtime::attach;
 use crate::runtime::interrupt::raised_in_function;
-use crate::tensor::object::PyTensor;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use std::sync::Arc;
+use std::time::Instant;
 use tensorferry::Result;
 use tensorferry::dataset::{Component, Element, Value, check, check_running, failed};
 
@@ -29,7 +29,7 @@ impl Callee {
         Self { captured: Captured::new(function, packers) }
     }
 
-    /// A function of one element, for which `begin` makes sessions: see [`Callee::begin`].
+    /// A function of one element, for which `begin` makes sessions.
     pub(crate) fn in_sessions(
         function: Py<PyAny>,
         packers: Vec<Py<Packer>>,
@@ -57,6 +57,24 @@ impl Callee {
         })
     }
 
+    /// As [`Callee::call`], on one of several threads.
+    pub(crate) fn call_beside<T>(
+        &self,
+        overlap: &Arc<Overlap>,
+        element: Element,
+        read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>,
+    ) -> Result<T> {
+        let since = Instant::now();
+        self.with(|py, open| {
+            let inside = overlap.begin(since);
+            let arguments = packer(open, 0)?.get().arguments(py, element)?;
+            let result = attach::call(&open.function, arguments);
+            // Before another thread can take the GIL.
+            drop(inside);
+            read(result?)
+        })
+    }
+
     /// Calls the function with one argument, and reads the result.
     pub(crate) fn call_with<A, T>(
         &self,
@@ -76,14 +94,6 @@ impl Callee {
         })
     }
 
-    /// Calls `begin`, the object after one packer.
-    pub(crate) fn begin(&self) -> Result<Begun> {
-        self.with(|_, open| {
-            let begin = open.other(1).ok_or_else(gone)?;
-            Ok(Begun(open.run(attach::call(&begin, ())?.unbind())))
-        })
-    }
-
     /// Calls the function with two elements, each as one argument, and reads the result.
     pub(crate) fn call_each<T>(
         &self,
@@ -100,50 +110,11 @@ impl Callee {
 
     /// Runs code with the function, as part of computing an element. An exception becomes the
     /// element's error.
-    fn with<T>(&self, run: impl FnOnce(Python<'_>, &Open<'_>) -> PyResult<T>) -> Result<T> {
-        attached(|py| run(py, &self.captured.open(py).ok_or_else(gone)?))
-    }
-}
-
-/// A Python function that an iteration calls instead of another: a session.
-pub(crate) struct Begun(Running);
-
-impl Begun {
-    /// Calls it with a list of the element's tensors, and reads the result.
-    pub(crate) fn call<T>(
+    pub(super) fn with<T>(
         &self,
-        element: Element,
-        read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>,
+        run: impl FnOnce(Python<'_>, &Open<'_>) -> PyResult<T>,
     ) -> Result<T> {
-        attached(|py| {
-            let (_open, session) = self.0.open(py).ok_or_else(gone)?;
-            let tensors = element.into_iter().map(|value| {
-                let tensor = value.into_tensor().or_raise(py)?;
-                PyTensor::object(py, tensor)
-            });
-            let tensors = PyList::new(py, tensors.collect::<PyResult<Vec<_>>>()?)?;
-            read(attach::call(&session, (tensors,))?)
-        })
-    }
-}
-
-impl Begun {
-    /// Ends it, maybe while calls are in progress. An error has no place to surface.
-    pub(crate) fn end(&self) {
-        let _ended = attached(|py| {
-            // The iterator may be deallocated while an exception is raised.
-            let raised = PyErr::take(py);
-            let ended = match self.0.open(py) {
-                Some((_open, session)) => session
-                    .getattr(intern!(py, "close"))
-                    .and_then(|close| attach::call(&close, ()).map(drop)),
-                None => Ok(()),
-            };
-            if let Some(raised) = raised {
-                raised.restore(py);
-            }
-            ended
-        });
+        attached(|py| run(py, &self.captured.open(py).ok_or_else(gone)?))
     }
 }
 

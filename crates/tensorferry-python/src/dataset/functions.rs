@@ -3,9 +3,10 @@
 
 use super::callee::{self, Callee, Returned, attached};
 use super::captured::Running;
+use super::overlap::Overlap;
 use super::packer::Packer;
 use super::plan::Plan;
-use super::value;
+use super::{session, value};
 use crate::errors::{OrRaise, to_py};
 use crate::runtime::attach;
 use crate::runtime::exception::{self, exception};
@@ -16,7 +17,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::sync::Arc;
-use tensorferry::dataset::{CancelToken, Dataset, Element, Function, Generator, Session};
+use tensorferry::dataset::{CancelToken, Dataset, Element, Function, Generator, Many, Session};
 
 /// The name of a function, and a number that tells it from others of that name.
 pub(crate) type Name = (String, u64);
@@ -73,20 +74,30 @@ pub(crate) fn map(
     let callee = Arc::new(Callee::in_sessions(function, vec![packer], begin));
     let (spec, captured) = (returned.spec.clone(), callee.captured());
     let (own, promised) = (Arc::clone(&callee), returned.clone());
-    let call = move |element| promised.checked(own.call(element, |flat| promised.element(&flat))?);
+    let overlap = (calls > 1 && !in_sessions).then(|| Overlap::new(&name.0));
+    let call = move |element| {
+        let read = |flat: Bound<'_, PyAny>| promised.element(&flat);
+        promised.checked(match &overlap {
+            Some(overlap) => own.call_beside(overlap, element, read)?,
+            None => own.call(element, read)?,
+        })
+    };
     let mut function = match calls {
         0 => named(name, call),
         calls => Function::parallel(name.0, calls, call).identified(name.1),
     };
     if in_sessions {
         function = function.in_sessions(move || {
-            let (session, returned) = (Arc::new(callee.begin()?), returned.clone());
-            let ending = Arc::clone(&session);
+            let (session, returned) = (Arc::new(session::begin(&callee)?), returned.clone());
+            let (ending, many) = (Arc::clone(&session), Arc::clone(&session));
+            let promised = returned.clone();
             let call = move |element: Element| {
                 returned.checked(session.call(element, |flat| returned.element(&flat))?)
             };
-            Ok(Session::new(call, move || ending.end()))
+            let call_many = move |inputs: Many<'_, Element>| many.call_many(inputs, &promised);
+            Ok(Session::new(call, move || ending.end()).with_many(call_many))
         });
+        function = function.taking_many();
     }
     let (dataset, function) = (plan.get().dataset(), function.capturing(captured));
     Ok(match batch_size {

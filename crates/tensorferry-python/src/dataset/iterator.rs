@@ -4,6 +4,7 @@
 //! threads wait without the GIL, and check for signals in short intervals, so that Ctrl-C works.
 
 use super::eager;
+use super::overlap;
 use super::packer::Packer;
 use super::plan::Plan;
 use crate::errors::{OrRaise, raise};
@@ -207,7 +208,9 @@ impl DatasetIterator {
             return Ok(Some(element));
         }
         loop {
-            let (ready, interrupted) = interrupt::run(py, || iter.next_within(STEP));
+            let next = || (iter.next_within(STEP), overlap::probe());
+            let ((ready, probe), interrupted) = interrupt::run(py, next);
+            probe.end();
             if let Err(interrupted) = interrupted {
                 if let Poll::Ready(Some(element)) = ready {
                     iter.give_back(element);

@@ -1,6 +1,7 @@
 //! Datasets: plans, their iterators, and the conversion of elements between Rust and Python.
 //! Elements here are flat lists of components; a `Packer` nests them into Python structures.
 
+mod apart;
 mod callee;
 mod captured;
 mod eager;
@@ -9,12 +10,14 @@ mod functions;
 mod iterator;
 mod native;
 mod nested;
+mod overlap;
 mod packer;
 mod parts;
 mod plan;
 mod plan_methods;
 mod ragged;
 mod rows;
+mod session;
 mod sources;
 pub(crate) mod spec;
 mod stored;
@@ -27,6 +30,7 @@ use pyo3::prelude::*;
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<plan::Plan>()?;
     module.add_class::<packer::Packer>()?;
+    module.add_class::<apart::MapApart>()?;
     module.add_class::<iterator::DatasetIterator>()?;
     module.add_function(wrap_pyfunction!(sources::from_tensor_slices, module)?)?;
     module.add_function(wrap_pyfunction!(sources::from_tensors, module)?)?;

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tensorferry import _arguments, _internal, errors
 from tensorferry._nest import structures
@@ -45,6 +44,21 @@ def calls(value: Any, stage: str) -> int:
     return number
 
 
+def without_effect(value: Any, stage: str) -> None:
+    """Logs once that ``num_parallel_calls`` of this stage changes nothing."""
+    if value is None:
+        return
+    number = _arguments.whole(value, stage, "num_parallel_calls")
+    if number != 1 and stage not in _told:
+        _told.add(stage)
+        _log.warning(
+            "%s: num_parallel_calls=%d has no effect: its function is called in order, one call "
+            "at a time. Give num_parallel_calls to the map whose function takes long.",
+            stage,
+            number,
+        )
+
+
 def in_processes(workers: Any, stage: str) -> bool:
     """Whether processes call the function, and not threads."""
     if workers not in ("threads", "processes"):
@@ -55,8 +69,15 @@ def in_processes(workers: Any, stage: str) -> bool:
     return bool(workers == "processes")
 
 
-def sessions(dataset: Base, function: Callable[..., Any], result: Result) -> Callable[[], Any]:
-    """A function that starts the worker processes of an iteration."""
+def sessions(
+    dataset: Base,
+    function: Callable[..., Any],
+    result: Result,
+    source: tuple[Base, int | None] | None,
+) -> Callable[[], Any]:
+    """A function that begins an iteration's calls in worker processes. ``dataset`` is what the
+    function maps: ``source``, in batches if there is a size, which workers may read.
+    """
     for structure in (dataset._structure, result[0]):
         if any(isinstance(leaf, Nested) for leaf in structures.flatten(structure)):
             raise errors.make(
@@ -64,9 +85,10 @@ def sessions(dataset: Base, function: Callable[..., Any], result: Result) -> Cal
                 "map: an element or a result holds a dataset, which cannot travel between "
                 "processes. Flatten it first: flat_map(lambda window: window.batch(n)).",
             )
-    # Imported here: it imports multiprocessing, which most programs do not need.
+    # Imported here: they import multiprocessing, which most programs do not need.
     pool = importlib.import_module("tensorferry.dataset._workers.pool")
+    payload = importlib.import_module("tensorferry.dataset._workers.payload")
     names = structures.names(result[0])
-    payload = pool.payload(function, dataset._structure, dataset._format, result, names)
-    dtypes = [name for name, _ in dataset._plan.spec]
-    return functools.partial(pool.Session, payload, identity.name_of(function), dtypes)
+    pickled = payload.function(function, dataset._structure, dataset._format, result, names)
+    name = identity.name_of(function)
+    return cast("Callable[[], Any]", pool.Pool(pickled, dataset, source, name))

@@ -51,7 +51,8 @@ class Functions(Base):
                 large arrays, decoders, compression, waiting for files. By default one call at a
                 time, when its result is asked for. The results stay in order, whatever
                 ``deterministic`` says; at most ``2 * num_parallel_calls`` elements are computed or
-                in progress, within ``Options.memory_limit``.
+                in progress, within ``Options.memory_limit``. If it cannot help, because the
+                function holds the GIL or is too quick, the log says so once.
             deterministic: accepted for compatibility with tf.data, like the other flags.
             output_signature: the specification of the results, as ``TensorSpec`` s. By default a
                 function in the format "tensorflow" is traced, as in tf.data; if that fails, and in
@@ -59,9 +60,10 @@ class Functions(Base):
                 results have to have the dtype and number of dimensions of that one.
             workers: "processes" for functions that hold the GIL: pure Python. Each call of an
                 iteration is made in one of ``num_parallel_calls`` worker processes, by default one
-                for each CPU. They start by ``spawn``, or ``forkserver`` if the program sets that,
-                and end with the iteration. ``map_func`` has to be one that pickle, or cloudpickle
-                where it is installed, can send. See docs/functions.md.
+                for each CPU, several elements at a time if they are quick. They start by
+                ``spawn``, or ``forkserver`` if the program sets that, serve all iterations, and end
+                with the dataset. ``map_func`` has to be one that pickle, or cloudpickle where it is
+                installed, can send. See docs/functions.md.
             batched: calls ``map_func`` with batches of ``batch_size`` elements, the last one
                 shorter. It returns a row for each. Elements stay elements, and
                 ``output_signature`` describes them. ``batch(batch_size)`` after it takes the
@@ -88,6 +90,9 @@ class Functions(Base):
             structure = strings.of_rows(*result)
         else:
             result = calls.inferred(self, map_func, output_signature, "map")
+        batched_by = size if data is not self else None
+        source = None if any(of_strings) else (self, batched_by)
+        sessions = parallel.sessions(data, map_func, result, source) if processes else None
         plan = _internal.map(
             self._plan,
             identity.known_as(map_func),
@@ -96,8 +101,8 @@ class Functions(Base):
             result[1],
             structures.names(result[0]),
             threads,
-            parallel.sessions(data, map_func, result) if processes else None,
-            size if data is not self else None,
+            sessions,
+            batched_by,
             of_strings,
         )
         return self._with(plan, structure if data is not self else result[0])

@@ -11,7 +11,7 @@ from tensorferry._nest.structures import LEAF, Nested
 from tensorferry._typing import Indices, Nest, ShapeLike, Signature, TensorLike
 from tensorferry.dataset import _seeds
 from tensorferry.dataset._base import Base, packer, recorded
-from tensorferry.dataset._functions import calls, identity
+from tensorferry.dataset._functions import calls, identity, parallel
 from tensorferry.dataset._methods import strings
 from tensorferry.dataset._methods.buckets import STAGE, Buckets, length_of, measured
 
@@ -90,7 +90,8 @@ class DatasetFunctions(Base):
                 (tf.data uses the number of processors; here the order is the same everywhere.)
             block_length: elements of a turn; by default 1.
             num_parallel_calls: accepted for compatibility with tf.data, like ``deterministic`` and
-                ``name``. The order is always that of ``deterministic=True``.
+                ``name``, and without effect, which the log says once: give it to the ``map`` whose
+                function takes long. The order is always that of ``deterministic=True``.
             output_signature: the specification of the result's elements, as ``TensorSpec`` s.
 
         Raises:
@@ -106,6 +107,7 @@ class DatasetFunctions(Base):
         [1, 1, 2, 2, 1, 2, 3, 3, 3]
         """
         calls.check_callable(map_func, "interleave", "map_func")
+        parallel.without_effect(num_parallel_calls, "interleave")
         turn = (
             1
             if block_length is None

@@ -1,311 +1,296 @@
-"""The parent's side of worker processes."""
+"""The worker processes of a map, and what an iteration takes of them."""
 
 from __future__ import annotations
 
+import _thread
 import atexit
-import contextlib
 import logging
-import multiprocessing
 import os
-import pickle
-import signal
 import threading
+import time
 import weakref
 from collections.abc import Callable
-from multiprocessing import reduction
-from typing import Any
+from typing import Any, TypeVar
 
-from tensorferry import _internal, errors
-from tensorferry.dataset._workers.shared import Area, Arrays, Place, create, packed, places
-from tensorferry.dataset._workers.worker import COPIED, Dtypes, main
+from tensorferry import _internal
+from tensorferry.dataset._base import Base
+from tensorferry.dataset._workers import payload
+from tensorferry.dataset._workers.process import Ended, Results, Worker
+from tensorferry.dataset._workers.shared import Arrays, packed
 
+_T = TypeVar("_T")
 _log = logging.getLogger("tensorferry")
-#: Seconds that a worker has to end by itself.
-_PATIENCE = 0.5
 #: How often an element is tried when its worker is killed.
 _ATTEMPTS = 2
+#: Seconds after which an idle worker ends.
+IDLE = 60.0
+#: Seconds that a call may take after its iteration has ended; then its worker is killed.
+GRACE = 1.0
+#: Seconds between checks for such workers.
+_INTERVAL = 0.25
 
+#: Nothing reads a result, or an error, that comes later.
+_OVER = "the iteration has ended"
 
-#: All sessions, which end before the interpreter does.
-_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+#: The processes in which a thread ends workers: a forked one has none.
+_reaping: set[int] = set()
 
 
 @atexit.register
 def _close_all() -> None:
     # This runs before the handler of multiprocessing, which ends processes that calls wait for.
-    for session in list(_sessions):
-        session.close()
+    for pool in list(_pools):
+        pool.close()
 
 
-class RemoteTraceback(Exception):
-    """The traceback of an exception in a worker process, as its cause."""
+class _Own:
+    """The workers of one process. A forked process leaves its parent's alone."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f'in a worker process:\n"""\n{self.text}"""'
-
-
-def payload(function: Callable[..., Any], *rest: Any) -> bytes:
-    """The function and what it is called with, for workers. Cloudpickle, where it is installed,
-    pickles functions that pickle cannot.
-    """
-    # Functions of a notebook or an interactive session exist in no module that a worker imports.
-    main_module = __import__("__main__")
-    here = getattr(function, "__module__", None) == "__main__" and not hasattr(
-        main_module, "__file__"
-    )
-    problem: Exception | None = None
-    if not here:
-        try:
-            return pickle.dumps((function, *rest))
-        except Exception as error:
-            problem = error
-    try:
-        import cloudpickle
-    except ModuleNotFoundError:
-        why = problem or "it is defined in an interactive session"
-        raise errors.make(
-            "not_picklable",
-            f"map: the function cannot be sent to worker processes ({why}). Define it with def at "
-            "the top of a module, or install cloudpickle.",
-        ) from problem
-    try:
-        return bytes(cloudpickle.dumps((function, *rest)))
-    except Exception as error:
-        raise errors.make(
-            "not_picklable",
-            f"map: the function cannot be sent to worker processes ({error}). Open files and locks "
-            "inside it.",
-        ) from error
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.closed = False
+        #: Idle workers, and since when.
+        self.idle: list[tuple[Worker, float]] = []
+        self.busy: set[Worker] = set()
+        #: Workers of iterations that have ended, and when they are killed.
+        self.late: dict[Worker, float] = {}
 
 
-#: Nothing reads a result, or an error, that comes later.
-_OVER = "the iteration has ended"
-
-
-class _Ended(Exception):
-    """A worker ended during a call."""
-
-
-class _Worker:
-    """A process, and what it shares with this one. Used by one thread at a time."""
-
-    def __init__(self, context: Any, payload: bytes, name: str) -> None:
-        self.connection, other = context.Pipe(duplex=True)
-        self.process = context.Process(
-            target=main, args=(other, payload), name="tensorferry-worker", daemon=True
-        )
-        try:
-            self.process.start()
-        except BaseException:
-            self.connection.close()
-            raise
-        finally:
-            other.close()
-        self._name = name
-        self._is_ready = False
-        self._requests: Area | None = None
-        self._areas: dict[int, Area] = {}
-        self._lent: set[int] = set()
-        self._dtypes = Dtypes()
-
-    def call(self, arrays: Arrays) -> list[Any] | BaseException:
-        """The components of the function's result for these, or what it raised.
-
-        Raises:
-            _Ended: the process ended.
-        """
-        try:
-            if not self._is_ready:
-                self._begin()
-            self._send(arrays)
-            kind, *answer, is_kept = pickle.loads(self.connection.recv_bytes())
-            if is_kept:  # by the function: the next arguments go elsewhere
-                self._requests = None
-            return self._views(*answer) if kind == "done" else _exception(*answer)
-        except (EOFError, ConnectionError) as error:
-            raise _Ended from error
-
-    def _begin(self) -> None:
-        kind, *error = pickle.loads(self.connection.recv_bytes())
-        if kind == "unreadable":
-            raise errors.make(
-                "not_picklable",
-                f"map: a worker process cannot unpickle the function {self._name} ({error[1]}). "
-                "Define it with def at the top of a module that workers can import.",
-            ) from RemoteTraceback(error[2])
-        self._is_ready = True
-
-    def _send(self, arrays: Arrays) -> None:
-        where, size = places(arrays)
-        file = None
-        if self._requests is None or self._requests.size < size:
-            file = create(size)
-            self._requests = Area(os.dup(file), writable=True)
-        self._requests.put(arrays, where)
-        free = [number for number in self._lent if not self._areas[number].is_in_use()]
-        self._lent.difference_update(free)
-        try:
-            self.connection.send_bytes(pickle.dumps((file is not None, where, free)))
-            if file is not None:
-                reduction.send_handle(self.connection, file, self.process.pid)
-        finally:
-            if file is not None:
-                os.close(file)
-
-    def _views(self, number: int, where: list[Place], is_new: bool) -> list[Any]:
-        is_copied = number == COPIED
-        if is_new:
-            # Frameworks share only what cannot change: a writable map has them copy.
-            file = reduction.recv_handle(self.connection)
-            self._areas[number] = Area(file, writable=is_copied)
-        views = self._areas[number].views(where, self._dtypes)
-        if is_copied:
-            # Before another thread calls this worker, which then writes there again.
-            return [_internal.tensor(view) for view in views]
-        self._lent.add(number)
-        return views
-
-    def dismiss(self) -> None:
-        """Asks an idle worker to end."""
-        with contextlib.suppress(OSError):
-            self.connection.send_bytes(pickle.dumps(None))
-        self.connection.close()
-
-    def ended(self) -> str:
-        """How the process ended: it is killed if it has not."""
-        self.process.join(_PATIENCE)
-        if self.process.exitcode is None:
-            self.process.kill()
-            self.process.join(_PATIENCE)
-        status = self.process.exitcode
-        if status is None or status >= 0:
-            return f"ended with status {status}"
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-status).name}"
-        return f"was killed by signal {-status}"
-
-
-def _exception(pickled: bytes | None, words: str, text: str) -> BaseException:
-    """An exception of the function, with the traceback of the worker as its cause."""
-    error: BaseException = RuntimeError(words)
-    if pickled is not None:
-        with contextlib.suppress(Exception):
-            error = pickle.loads(pickled)
-    error.__cause__ = RemoteTraceback(text)
-    return error
-
-
-class Session:
-    """The worker processes of one iteration. They start when calls need them, one for each call at
-    a time.
+class Pool:
+    """Worker processes that call a function. They start when calls need them, serve one iteration
+    after another, and end when they are idle for long, or with the map.
     """
 
-    def __init__(self, payload: bytes, name: str, dtypes: list[str]) -> None:
-        self._payload, self._name, self._dtypes = payload, name, dtypes
-        self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._all: set[_Worker] = set()
-        self._idle: list[_Worker] = []
-        self._closed = False
-        _sessions.add(self)
+    def __init__(
+        self,
+        function: bytes,
+        dataset: Base,
+        source: tuple[Base, int | None] | None,
+        name: str,
+    ) -> None:
+        self.function, self.name = function, name
+        self.dtypes = [name for name, _ in dataset._plan.spec]
+        self._source = source
+        self._owned = {os.getpid(): _Own()}
+        _pools.add(self)
 
-    def __call__(self, tensors: list[_internal.Tensor]) -> list[Any]:
-        """The components of the function's result for an element of these."""
-        arrays = [
-            (name, packed(tensor.numpy()))
-            for name, tensor in zip(self._dtypes, tensors, strict=True)
-        ]
-        how = ""
-        for _ in range(_ATTEMPTS):
-            worker = self._take()
-            try:
-                result = worker.call(arrays)
-            except _Ended:
-                how = self._discard(worker)
-                self._check_open()
-                _log.warning("map: a worker process %s. Its element is computed again.", how)
-                continue
-            except BaseException:  # the pipe may hold half of a message
-                self._discard(worker)
-                raise
-            self._give_back(worker)
-            if isinstance(result, BaseException):
-                raise result
-            return result
-        raise RuntimeError(
-            f"map: a worker process {how} while it called {self._name}, and so did another one for "
-            "the same element. Call the function for this element in this process to see why; a "
-            "process that needs more memory than there is gets killed. If it happens for the first "
-            "element of a script, put the code that iterates under "
-            '`if __name__ == "__main__":`, because workers import the script.'
-        )
+    def __call__(self) -> Session:
+        """Begins an iteration."""
+        return Session(self)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RuntimeError(_OVER)
+    def _own(self) -> _Own:
+        return self._owned.setdefault(os.getpid(), _Own())
 
-    def _take(self) -> _Worker:
-        with self._lock:
-            self._check_open()
-            if self._idle:
-                return self._idle.pop()
-        worker = _Worker(_context(), self._payload, self._name)
-        with self._lock:
-            if not self._closed:
-                self._all.add(worker)
+    def is_closed(self) -> bool:
+        """Whether the workers have ended for good."""
+        return self._own().closed
+
+    def take(self) -> Worker:
+        """A worker that no other thread uses."""
+        own = self._own()
+        while True:
+            with own.lock:
+                if own.closed:
+                    raise RuntimeError(_OVER)
+                worker = own.idle.pop()[0] if own.idle else None
+                if worker is not None:
+                    own.busy.add(worker)
+            if worker is None:
+                return self._started(own)
+            if not worker.has_ended():
                 return worker
-        self._discard(worker)
+            self.discard(worker)
+
+    def _started(self, own: _Own) -> Worker:
+        plan = None if self._source is None else payload.plan(*self._source)
+        worker = Worker(self.function, plan, self.name)
+        with own.lock:
+            if not own.closed:
+                own.busy.add(worker)
+                return worker
+        self.discard(worker)
         raise RuntimeError(_OVER)
 
-    def _give_back(self, worker: _Worker) -> None:
-        with self._lock:
-            if not self._closed:
-                self._idle.append(worker)
+    def give_back(self, worker: Worker) -> None:
+        """Keeps a worker for other calls."""
+        own = self._own()
+        with own.lock:
+            own.busy.discard(worker)
+            own.late.pop(worker, None)
+            if not own.closed:
+                own.idle.append((worker, time.monotonic()))
                 return
         worker.dismiss()
 
-    def _discard(self, worker: _Worker) -> str:
+    def discard(self, worker: Worker) -> str:
+        """Ends a worker, and says how it ended."""
+        own = self._own()
         worker.process.kill()
         worker.connection.close()
-        with self._lock:
-            self._all.discard(worker)
+        with own.lock:
+            own.busy.discard(worker)
+            own.late.pop(worker, None)
         return worker.ended()
 
-    def close(self) -> None:
-        """Ends the workers, also those that are calling the function."""
-        if self._closed or os.getpid() != self._process:
-            return  # a forked process leaves its parent's workers alone
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-            workers, self._all = self._all, set()
+    def leave(self, workers: set[Worker]) -> None:
+        """Ends these workers if their calls take long: nothing waits for the results."""
+        own = self._own()
+        with own.lock:
+            if own.closed:
+                return
+            end = time.monotonic() + GRACE
+            own.late.update((worker, end) for worker in workers & own.busy)
+        _reap()
+
+    def reap(self) -> bool:
+        """Ends workers that are idle or late. Returns whether there are others to watch."""
+        own, now = self._own(), time.monotonic()
+        with own.lock:
+            idle = [worker for worker, since in own.idle if now - since > IDLE]
+            own.idle = [kept for kept in own.idle if kept[0] not in idle]
+            late = [worker for worker, end in own.late.items() if now > end]
+            watched = bool(own.idle or len(own.late) > len(late))
         for worker in idle:
             worker.dismiss()
-        for worker in workers.difference(idle):
+            worker.ended()
+        for worker in late:
             worker.process.kill()  # the thread that waits for it closes the pipe
-        for worker in workers:
+        return watched
+
+    def close(self) -> None:
+        """Ends all workers, also those that are calling the function."""
+        own = self._own()
+        with own.lock:
+            own.closed = True
+            idle, own.idle = [worker for worker, _ in own.idle], []
+            busy = set(own.busy)
+        for worker in idle:
+            worker.dismiss()
+        for worker in busy:
+            worker.process.kill()
+        for worker in (*idle, *busy):
             worker.ended()
 
     def __del__(self) -> None:
         self.close()
 
 
-def _context() -> Any:
-    """How workers start: by ``forkserver`` if the program chose that, else by ``spawn``.
-
-    Never by ``fork``, which can hang beside threads, as TensorFlow has them. It is also what
-    multiprocessing reports for a program that chose nothing.
+def _reap() -> None:
+    """Starts the thread that ends workers, if there is none. This waits for nothing: an iteration
+    may end while the interpreter exits.
     """
-    if multiprocessing.current_process().daemon:
-        raise errors.make(
-            "argument",
-            "map: worker processes cannot start in a daemonic process, as are the workers of a "
-            "multiprocessing.Pool or a DataLoader. Leave workers out: their processes already run "
-            "side by side.",
+    if os.getpid() not in _reaping:
+        _reaping.add(os.getpid())
+        _thread.start_new_thread(_reap_all, ())
+
+
+def _reap_all() -> None:
+    while True:
+        time.sleep(_INTERVAL)
+        _reaping.discard(os.getpid())
+        watched = [pool.reap() for pool in list(_pools)]
+        if not any(watched) or os.getpid() in _reaping:
+            return
+        _reaping.add(os.getpid())
+
+
+class Session:
+    """What one iteration calls: the workers of a pool, one for each call at a time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._process = os.getpid()
+        self._using: set[Worker] = set()
+        self._closed = False
+
+    def __call__(self, tensors: list[_internal.Tensor]) -> list[Any]:
+        """The components of the function's result for an element of these."""
+        arrays, how = self._arrays(tensors), ""
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._raised(self._use(lambda worker: worker.call(arrays)))
+            except _Lost as lost:
+                how = lost.how
+                _log.warning("map: a worker process %s. Its element is computed again.", how)
+        raise RuntimeError(
+            f"map: a worker process {how} while it called {self._pool.name}, and so did another "
+            "one for the same element. Call the function for this element in this process to see "
+            "why; a process that needs more memory than there is gets killed. If it happens for "
+            "the first element of a script, put the code that iterates under "
+            '`if __name__ == "__main__":`, because workers import the script.'
         )
-    chosen = multiprocessing.get_start_method(allow_none=True)
-    return multiprocessing.get_context("forkserver" if chosen == "forkserver" else "spawn")
+
+    def call_many(self, elements: list[list[_internal.Tensor]]) -> Results:
+        """The results for several elements."""
+        if not elements:
+            return {}, None, []
+        arrays = [self._arrays(tensors) for tensors in elements]
+        return self._many(lambda worker: worker.call_many(arrays), len(elements))
+
+    def read(self, epoch: int, seeds: list[int], indices: list[int]) -> Results | None:
+        """The results for elements of the plan; None if the worker cannot read it."""
+
+        def read(worker: Worker) -> Results | BaseException | None:
+            return worker.read(epoch, seeds, indices) if worker.reads() else None
+
+        return self._many(read, len(indices))
+
+    def _many(self, call: Callable[[Worker], _T | BaseException], count: int) -> _T | Results:
+        try:
+            return self._raised(self._use(call))
+        except _Lost as lost:
+            _log.warning(
+                "map: a worker process %s. Its %d elements are computed again.", lost.how, count
+            )
+            return dict.fromkeys(range(count)), None, []
+
+    def _arrays(self, tensors: list[_internal.Tensor]) -> Arrays:
+        named = zip(self._pool.dtypes, tensors, strict=True)
+        return [(name, packed(tensor.numpy())) for name, tensor in named]
+
+    def _raised(self, result: _T | BaseException) -> _T:
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def _use(self, call: Callable[[Worker], _T]) -> _T:
+        """What ``call`` returns, called with a worker."""
+        self._check_open()
+        worker = self._pool.take()
+        self._using.add(worker)
+        try:
+            result = call(worker)
+        except Ended:
+            how = self._pool.discard(worker)
+            self._check_open()
+            raise _Lost(how) from None
+        except BaseException:  # the pipe may hold half of a message
+            self._pool.discard(worker)
+            raise
+        else:
+            self._pool.give_back(worker)
+        finally:
+            self._using.discard(worker)
+        return result
+
+    def _check_open(self) -> None:
+        if self._closed or self._pool.is_closed():
+            raise RuntimeError(_OVER)
+
+    def close(self) -> None:
+        """Ends the iteration. Calls in progress have little time to end."""
+        if not self._closed and os.getpid() == self._process:
+            self._closed = True
+            self._pool.leave(set(self._using))
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Lost(Exception):
+    """A worker ended during a call."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(how)
+        self.how = how

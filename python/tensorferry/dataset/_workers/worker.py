@@ -10,15 +10,17 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tensorferry import _internal, errors
 from tensorferry.dataset._base import Base, packer
 from tensorferry.dataset._functions import calls
+from tensorferry.dataset._workers.payload import PickledPlan
 from tensorferry.dataset._workers.shared import Area, Arrays, create, packed, places
 
 #: Files for results that the parent's tensors are views of. Further results are copied there.
@@ -31,14 +33,14 @@ _INTERVAL = 2.0
 COPIED = 0
 
 
-def main(connection: Connection, payload: bytes) -> None:
+def main(connection: Connection, payload: bytes, plan: PickledPlan | None) -> None:
     """Calls the function in ``payload`` for each request. Never returns."""
     # Ctrl-C reaches all processes of a terminal: the parent handles it, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     status, parent = 0, os.getppid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
-        _serve(connection, payload, parent)
+        _serve(connection, payload, plan, parent)
     except (EOFError, OSError):
         pass  # the parent has ended, or has closed the pipe
     except BaseException:
@@ -57,55 +59,92 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _serve(connection: Connection, payload: bytes, parent: int) -> None:
+def _serve(connection: Connection, payload: bytes, plan: PickledPlan | None, parent: int) -> None:
     try:
-        work = _Work(payload)
+        work = _Work(payload, plan)
     except BaseException as error:
         connection.send_bytes(pickle.dumps(("unreadable", *_pickled(error))))
         return
-    connection.send_bytes(pickle.dumps(("ready",)))
+    connection.send_bytes(pickle.dumps(("ready", work.reads)))
     requests: Area | None = None
     while True:
         request = pickle.loads(connection.recv_bytes())
         if request is None:
             return
-        is_new, where, free = request
-        if is_new:
-            requests = Area(reduction.recv_handle(connection), writable=False)
-        assert requests is not None
+        kind, *rest, free = request
         work.free(free)
-        answer, file = work.answer(requests, where)
+        if kind == "read":
+            answer, file = work.answer_from(*rest)
+        else:
+            is_new, where, each = rest
+            if is_new:
+                requests = Area(reduction.recv_handle(connection), writable=False)
+            assert requests is not None
+            answer, file = work.answer_at(requests, kind, where, each)
         # An argument that the function kept must not change: the parent takes another file.
-        connection.send_bytes(pickle.dumps((*answer, requests.is_in_use())))
+        is_kept = requests is not None and requests.is_in_use()
+        connection.send_bytes(pickle.dumps((*answer, is_kept)))
         if file is not None:
             reduction.send_handle(connection, file, parent)
             os.close(file)
 
 
+#: What is sent, and a new file that results are in, if any.
+_Answer: TypeAlias = tuple[tuple[Any, ...], int | None]
+
+
 class _Work:
     """The function, and the files for its results."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, plan: PickledPlan | None) -> None:
         function, structure, format, self._result, self._names = pickle.loads(payload)
         self._flat = calls.flattener(function, self._result, "map")
         self._packer = packer(Base, structure, format)
         self._dtypes = Dtypes()
         self._areas: list[Area] = []
         self._free: set[int] = set()
+        read = _unpickled(plan)
+        try:
+            self.map = self._map(read)
+        except Exception:
+            read, self.map = None, self._map(None)
+        self.reads = read is not None
+
+    def _map(self, plan: Any) -> _internal.MapApart:
+        spec, names = self._result[1], self._names
+        return _internal.MapApart(self._flat, self._packer, spec, names, plan)
 
     def free(self, numbers: list[int]) -> None:
         """The parent no longer uses the results in these files."""
         self._free.update(numbers)
 
-    def answer(self, requests: Area, where: list[Any]) -> tuple[tuple[Any, ...], int | None]:
-        """The result for the arguments at ``where``, and a new file that it is in, if any."""
+    def answer_at(self, requests: Area, kind: str, where: list[Any], each: int) -> _Answer:
+        """The results for the arguments at ``where``: of one call, or of several that have ``each``
+        arrays.
+        """
+
+        def work() -> _Answer:
+            views = requests.views(where, self._dtypes)
+            if kind == "call":
+                return self._put(self._call(views))
+            parts = [views[at : at + each] for at in range(0, len(views), each or 1)]
+            return self.many(self.map.apply(parts))
+
+        return self.answer(work)
+
+    def answer_from(self, epoch: int, seeds: list[int], indices: list[int]) -> _Answer:
+        """The results for elements of the plan."""
+        return self.answer(lambda: self.many(self.map.read(epoch, seeds, indices)))
+
+    def answer(self, work: Callable[[], _Answer]) -> _Answer:
+        """What ``work`` returns, or the exception that it raises."""
         try:
-            return self._put(self._call(requests, where))
+            return work()
         except BaseException as error:
             return ("raised", *_pickled(error)), None
 
-    def _call(self, requests: Area, where: list[Any]) -> Arrays:
-        element = self._packer.pack(requests.views(where, self._dtypes))
+    def _call(self, views: list[Any]) -> Arrays:
+        element = self._packer.pack(views)
         values = self._flat(*element) if type(element) is tuple else self._flat(element)
         found: Arrays = []
         for at, (value, (name, _)) in enumerate(zip(values, self._result[1], strict=True)):
@@ -113,6 +152,18 @@ class _Work:
                 array = _internal.tensor(value, name).numpy()
             found.append((name, packed(array)))
         return found
+
+    def many(self, results: Any) -> _Answer:
+        """The results of several calls."""
+        failed, stacked, alone = results
+        spec = self._result[1]
+        tensors = stacked if stacked is not None else [part for each in alone for part in each]
+        names = [name for name, _ in spec] * (1 if stacked is not None else len(alone))
+        arrays = [(name, packed(part.numpy())) for name, part in zip(names, tensors, strict=True)]
+        raised = {at: error and _pickled(error) for at, error in failed.items()}
+        each = None if stacked is not None else len(spec)
+        (_, *placed), file = self._put(arrays)
+        return ("many", raised, each, *placed), file
 
     def _put(self, arrays: Arrays) -> tuple[tuple[Any, ...], int | None]:
         where, size = places(arrays)
@@ -143,6 +194,18 @@ class _Work:
         area = Area(os.dup(file), writable=True)
         self._areas[number : number + 1] = [area]
         return number, file
+
+
+def _unpickled(plan: PickledPlan | None) -> Any:
+    """The plan, the size of its batches and its description; None if this process lacks what the
+    plan reads.
+    """
+    if plan is None:
+        return None
+    pickled, batch_size, description = plan
+    with contextlib.suppress(Exception):
+        return pickle.loads(pickled)._plan, batch_size, description
+    return None
 
 
 class Dtypes(dict[str, "np.dtype[Any]"]):

@@ -3,28 +3,34 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::element_iter::Counted;
-use crate::error::Result;
+use crate::epochs::plan_key;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
 use crate::transforms::map::batched::{check_rows, rows_of};
 use crate::transforms::map::parallel::{Apply, MakeInput, ParallelMap};
 use crate::user_fn::function::{Function, UserFn};
+use crate::user_fn::sessions::Many;
 use crate::value::check;
 use std::ops::Range;
 use std::sync::Arc;
 
 #[derive(Clone)]
-struct Mapping {
+pub(super) struct Mapping {
     function: Function<Element, Element>,
     spec: Arc<[Component]>,
     /// The components of strings in elements and results, if a result has to have as many rows as
     /// the element.
-    keeps_rows: Option<[Arc<[usize]>; 2]>,
+    pub(super) keeps_rows: Option<[Arc<[usize]>; 2]>,
+    /// The key of the plan that the function was given to map, if sessions may read it.
+    read: Option<u64>,
 }
 
 struct Map {
     input: Dataset,
     mapping: Mapping,
+    /// The seeds that the input's stages drew, if sessions read it.
+    seeds: Option<Vec<u64>>,
 }
 
 impl Dataset {
@@ -52,8 +58,7 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn map(&self, function: Function<Element, Element>, spec: Vec<Component>) -> Self {
-        let mapping = Mapping { function, spec: spec.into(), keeps_rows: None };
-        Self::of(Map { input: self.clone(), mapping })
+        Self::of(Map::new(self.clone(), Mapping::new(self, function, spec, None)))
     }
 
     /// As [`Dataset::map`] of batches. A result has as many rows as its batch. `strings` are the
@@ -64,18 +69,40 @@ impl Dataset {
         spec: Vec<Component>,
         strings: [Arc<[usize]>; 2],
     ) -> Self {
-        let mapping = Mapping { function, spec: spec.into(), keeps_rows: Some(strings) };
-        Self::of(Map { input: self.clone(), mapping })
+        Self::of(Map::new(self.clone(), Mapping::new(self, function, spec, Some(strings))))
     }
 }
 
 impl Mapping {
-    fn apply(&self, element: Element, cx: &Context) -> Result<Element> {
-        let rows = match &self.keeps_rows {
-            Some([strings, _]) => rows_of(&element, strings)?,
-            None => None,
-        };
-        let made = self.function.call_in(cx.sessions.as_deref(), element)?;
+    fn new(
+        input: &Dataset,
+        function: Function<Element, Element>,
+        spec: Vec<Component>,
+        keeps_rows: Option<[Arc<[usize]>; 2]>,
+    ) -> Self {
+        // Functions of the input are called where the user wants: here.
+        let may_read = function.takes_many() && input.indexed && !input.hints.sequential;
+        let read = may_read.then(|| plan_key(input));
+        Self { function, spec: spec.into(), keeps_rows, read }
+    }
+
+    /// For calls in another process.
+    pub(super) fn apart(function: Function<Element, Element>, spec: Vec<Component>) -> Self {
+        Self { function, spec: spec.into(), keeps_rows: None, read: None }
+    }
+
+    pub(super) fn apply(&self, element: Element, cx: &Context) -> Result<Element> {
+        let rows = self.rows_of(&element)?;
+        self.checked(rows, self.function.call_in(cx.sessions.as_deref(), element)?)
+    }
+
+    /// The number of rows of an element, if the result has to have as many.
+    fn rows_of(&self, element: &Element) -> Result<Option<usize>> {
+        self.keeps_rows.as_ref().map_or(Ok(None), |[strings, _]| rows_of(element, strings))
+    }
+
+    /// The result for an element with this number of rows.
+    fn checked(&self, rows: Option<usize>, made: Element) -> Result<Element> {
         check(&made, &self.spec)?;
         if let Some([_, strings]) = &self.keeps_rows {
             check_rows(rows, &made, strings)?;
@@ -102,7 +129,7 @@ impl Stage for Map {
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Ok(Dataset::of(Self { input: inputs[0].clone(), mapping: self.mapping.clone() }))
+        Ok(Dataset::of(Self::new(inputs[0].clone(), self.mapping.clone())))
     }
 
     fn functions(&self) -> Vec<&dyn UserFn> {
@@ -116,6 +143,17 @@ impl Stage for Map {
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let element = self.input.stage.get(index, cx)?;
         self.mapping.apply(element, cx).map_err(|error| error.at_element("map", index))
+    }
+
+    fn get_each(&self, indices: &[u64], cx: &Context) -> Vec<Result<Element>> {
+        if !self.mapping.function.takes_many() || cx.sessions.is_none() {
+            return indices.iter().map(|index| self.get(*index, cx)).collect();
+        }
+        match self.read_each(indices, cx) {
+            Ok(Some(found)) => found,
+            Ok(None) => self.call_each(indices, cx),
+            Err(error) => self.failed(indices, error, cx),
+        }
     }
 
     fn part_iter(&self, part: Range<u64>, cx: &Context) -> Option<Result<Box<dyn ElementIter>>> {
@@ -142,6 +180,69 @@ impl Stage for Map {
 }
 
 impl Map {
+    fn new(input: Dataset, mapping: Mapping) -> Self {
+        // A stage may be built again over another input.
+        let is_same = mapping.read.is_some_and(|key| key == plan_key(&input));
+        let seeds = is_same.then(|| input.drawn_seeds());
+        Self { input, mapping, seeds }
+    }
+
+    /// The results for elements that the session reads; `None` if it cannot.
+    fn read_each(&self, indices: &[u64], cx: &Context) -> Result<Option<Vec<Result<Element>>>> {
+        let Some(seeds) = &self.seeds else { return Ok(None) };
+        let inputs = Many::Read { epoch: cx.epoch.0, seeds, indices };
+        let found = self.mapping.function.call_many(cx.sessions.as_deref(), inputs)?;
+        let one = |(index, result): (&u64, Option<Result<Element>>)| match result {
+            Some(made) => made
+                .and_then(|made| check(&made, &self.mapping.spec).map(|()| made))
+                .map_err(|error| error.at_element("map", *index)),
+            // The session could not read this element. Here it can be read, or the error is told.
+            None => self.get(*index, cx),
+        };
+        Ok(found.map(|found| indices.iter().zip(found).map(one).collect()))
+    }
+
+    /// The results for elements for which there could be no call.
+    fn failed(&self, indices: &[u64], error: Error, cx: &Context) -> Vec<Result<Element>> {
+        if matches!(error, Error::Interrupted) {
+            return indices.iter().map(|_| Err(Error::Interrupted)).collect();
+        }
+        let Some((first, others)) = indices.split_first() else { return Vec::new() };
+        let first = Err(error.at_element("map", *first));
+        std::iter::once(first).chain(others.iter().map(|index| self.get(*index, cx))).collect()
+    }
+
+    /// The results for elements that are read here.
+    fn call_each(&self, indices: &[u64], cx: &Context) -> Vec<Result<Element>> {
+        let mut elements = Vec::with_capacity(indices.len());
+        let mut results = Vec::with_capacity(indices.len());
+        for index in indices {
+            let read = cx.cancel.check().map_err(Error::from);
+            let read = read.and_then(|()| self.input.stage.get(*index, cx));
+            results.push(read.and_then(|element| {
+                let rows = self.mapping.rows_of(&element)?;
+                elements.push(element);
+                Ok(rows)
+            }));
+        }
+        let called =
+            self.mapping.function.call_many(cx.sessions.as_deref(), Many::Inputs(elements));
+        let mut made = match called {
+            Ok(made) => made.unwrap_or_default().into_iter(),
+            Err(error) => return self.failed(indices, error, cx),
+        };
+        let mut one = |(index, rows): (&u64, Result<Option<usize>>)| {
+            let rows = rows?;
+            match made.next().flatten() {
+                Some(result) => result
+                    .and_then(|made| self.mapping.checked(rows, made))
+                    .map_err(|error| error.at_element("map", *index)),
+                None => self.get(*index, cx),
+            }
+        };
+        indices.iter().zip(results).map(&mut one).collect()
+    }
+
     fn in_order(&self, input: Counted, cx: &Context) -> Box<dyn ElementIter> {
         Box::new(MapIter { input, mapping: self.mapping.clone(), cx: cx.clone() })
     }
@@ -151,7 +252,8 @@ impl Map {
         let apply: Apply = Arc::new(move |index, element| {
             mapping.apply(element, &within).map_err(|error| error.at_element("map", index))
         });
-        Ok(Box::new(ParallelMap::new(make, apply, self.mapping.function.calls(), cx)?))
+        let function = &self.mapping.function;
+        Ok(Box::new(ParallelMap::new(make, apply, (function.calls(), function.name()), cx)?))
     }
 }
 
@@ -180,7 +282,6 @@ impl ElementIter for MapIter {
 mod tests {
     use super::*;
     use crate::BatchOptions;
-    use crate::error::Error;
     use crate::order_tests::streamed;
     use crate::testing::{
         assert_rebuilds, assert_rejects_damage, assert_resumes, element, fails_at, first, range,

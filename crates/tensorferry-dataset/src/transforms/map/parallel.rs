@@ -3,7 +3,7 @@
 use crate::checkpoint::state::State;
 use crate::element_iter::Counted;
 use crate::error::Result;
-use crate::execute::calls::{Calls, Jobs};
+use crate::execute::calls::{Calls, Done, Jobs};
 use crate::stage::{Context, Element, ElementIter, Step};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(crate) struct ParallelMap {
     calls: Calls<Counted>,
     make: MakeInput,
     apply: Apply,
-    threads: usize,
+    threads: (usize, String),
     cx: Context,
 }
 
@@ -31,18 +31,24 @@ impl Jobs for Counted {
 }
 
 impl ParallelMap {
-    pub(crate) fn new(make: MakeInput, apply: Apply, threads: usize, cx: &Context) -> Result<Self> {
+    /// `name` is that of the function.
+    pub(crate) fn new(
+        make: MakeInput,
+        apply: Apply,
+        (threads, name): (usize, &str),
+        cx: &Context,
+    ) -> Result<Self> {
         let contexts = Calls::<Counted>::context(cx);
         let input = make(&contexts.0)?;
-        let call = calling(&apply);
-        let calls = Calls::new(input, threads, contexts, call);
+        let threads = (threads, name.to_owned());
+        let calls = Calls::new(input, threads.clone(), contexts, calling(&apply));
         Ok(Self { calls, make, apply, threads, cx: cx.clone() })
     }
 }
 
-fn calling(apply: &Apply) -> impl Fn((u64, Element)) -> Result<Element> + Send + Sync + use<> {
+fn calling(apply: &Apply) -> impl Fn((u64, Element)) -> Done + Send + Sync + use<> {
     let apply = Arc::clone(apply);
-    move |(index, element)| apply(index, element)
+    move |(index, element)| [apply(index, element)].into()
 }
 
 impl ElementIter for ParallelMap {
@@ -64,7 +70,8 @@ impl ElementIter for ParallelMap {
         let contexts = Calls::<Counted>::context(&self.cx);
         let mut input = (self.make)(&contexts.0)?;
         input.restore(state)?;
-        self.calls = Calls::new(input, self.threads, contexts, calling(&self.apply));
+        let threads = self.threads.clone();
+        self.calls = Calls::new(input, threads, contexts, calling(&self.apply));
         Ok(())
     }
 }

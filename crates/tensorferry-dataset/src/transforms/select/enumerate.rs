@@ -91,6 +91,15 @@ impl Stage for Enumerate {
         Ok(element)
     }
 
+    fn get_each(&self, indices: &[u64], cx: &Context) -> Vec<Result<Element>> {
+        let numbered = |(index, element): (&u64, Result<Element>)| {
+            let mut element = element?;
+            element.insert(0, scalar(number(self.start, *index)?)?);
+            Ok(element)
+        };
+        indices.iter().zip(self.input.stage.get_each(indices, cx)).map(numbered).collect()
+    }
+
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         if len > MADE_ROWS {
             return None;

@@ -120,6 +120,16 @@ impl Stage for Repeat {
         self.input.stage.get(index, &cx.at(cx.epoch.child(round)))
     }
 
+    fn get_each(&self, indices: &[u64], cx: &Context) -> Vec<Result<Element>> {
+        let split: Vec<_> = indices.iter().map(|index| self.split(*index)).collect();
+        let of_round = |run: &[(u64, u64)]| {
+            let indices: Vec<u64> = run.iter().map(|(_, index)| *index).collect();
+            let round = run.first().map_or(0, |(round, _)| *round);
+            self.input.stage.get_each(&indices, &cx.at(cx.epoch.child(round)))
+        };
+        split.chunk_by(|a, b| a.0 == b.0).flat_map(of_round).collect()
+    }
+
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         let (round, first) = self.split(start);
         let (last_round, _) = self.split(start.checked_add(len.checked_sub(1)? as u64)?);
