@@ -16,6 +16,7 @@ COUNT, QUICK_COUNT = 200_000, 50_000
 LENGTH = 2048
 SIZE = 16
 MEAN = 200
+PREFETCH = 4
 ARRAYS = 3
 """tokens, segment_ids, positions"""
 
@@ -48,7 +49,7 @@ def _rows(
     values: NDArray, splits: NDArray, name: str, plan: Dataset, repetitions: int
 ) -> list[Row]:
     size = ARRAYS * values.nbytes
-    ours = plan.batch(SIZE).with_format("numpy")
+    ours = plan.batch(SIZE).prefetch(PREFETCH).with_format("numpy")
     passes = {
         "ours": over(lambda: ours, size),
         MEMCPY: over(lambda: _memcpy(values), size),
