@@ -97,7 +97,7 @@ lint: build msrv $(call have,lint frameworks test)
 	$(VENV_PYTHON) -m mypy.stubtest tensorferry._internal --mypy-config-file pyproject.toml
 	$(VENV_PYTHON) tools/rust_modules.py
 	$(VENV_PYTHON) tools/prose.py
-	$(VENV_PYTHON) docs/conversion.py --check
+	$(VENV_PYTHON) tools/conversion_table.py --check
 
 # In a target folder of its own: two compilers that share one rebuild everything in turn.
 msrv: export CARGO_TARGET_DIR := $(CURDIR)/target/msrv
@@ -145,7 +145,7 @@ examples: build $(call have,frameworks demo)
 		echo "== $$example"; cargo run --quiet --release -p "$${crate%%/*}" $(FEATURES) --example "$$name"; done
 
 docs: build $(call have,frameworks test)
-	$(VENV_PYTHON) docs/conversion.py
+	$(VENV_PYTHON) tools/conversion_table.py
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace $(FEATURES) --no-deps
 	cargo test --workspace $(FEATURES) --doc
 

@@ -54,7 +54,7 @@ class IterableDataset(torch.utils.data.IterableDataset[Any]):  # type: ignore[mi
     with any number of workers. torchdata's ``StatefulDataLoader`` saves and resumes it exactly.
 
     For random access by PyTorch's samplers, pass a :class:`tensorferry.Dataset` itself. See
-    docs/pytorch.md.
+    docs/start/pytorch.md.
 
     Args:
         dataset: the elements, most often batches.

@@ -1,4 +1,4 @@
-"""The programs in docs/shuffle.md print the promised orders."""
+"""The programs in docs/guides/shuffle.md print the promised orders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ GOLDEN = ROOT / "crates/tensorferry-dataset/src/shuffle/golden"
 
 
 def documented() -> dict:
-    programs = re.findall(r"```python\n(.*?)```", (ROOT / "docs/shuffle.md").read_text(), re.DOTALL)
+    page = (ROOT / "docs/guides/shuffle.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(programs) == 3
     names: dict = {}
     for program in programs:

@@ -18,7 +18,7 @@ from tests.support.paths import ROOT
 SESSION = re.compile(r"^```pycon\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DOCUMENTS = [
     path
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     if SESSION.search(path.read_text("utf-8"))
 ]
 
@@ -27,7 +27,7 @@ def test_the_readme_shows_sessions() -> None:
     assert ROOT / "README.md" in DOCUMENTS
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_python_sessions_print_what_a_document_shows(path, tmp_path, monkeypatch, request) -> None:
     if path.name == "pytorch.md":
         request.getfixturevalue("torch")
@@ -51,7 +51,7 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def test_shell_sessions_print_what_the_document_shows(tmp_path) -> None:
-    text = (ROOT / "docs" / "command-line.md").read_text("utf-8")
+    text = (ROOT / "docs/start/command-line.md").read_text("utf-8")
     sessions = "".join(
         session[1] for section in SHELL.finditer(text) for session in CONSOLE.finditer(section[0])
     )

@@ -24,7 +24,7 @@ SEEDS = 100
 EVERY_FORMAT = pytest.mark.parametrize("name", stored.FORMATS)
 EVERY_MODE = pytest.mark.parametrize("mode", ["map", "read", "direct"])
 # The modes in which a file may change under an open array. Truncating a mapped file ends the
-# process (docs/formats.md).
+# process (docs/reference/formats.md).
 READING = pytest.mark.parametrize("mode", ["read", "direct"])
 
 

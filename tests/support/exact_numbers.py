@@ -1,5 +1,5 @@
-"""Conversion of numbers in exact arithmetic: the rules of docs/conversion.md over `int` and
-`fractions.Fraction`.
+"""Conversion of numbers in exact arithmetic: the rules of docs/reference/conversion.md over `int`
+and `fractions.Fraction`.
 """
 
 from __future__ import annotations

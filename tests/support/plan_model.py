@@ -1,7 +1,7 @@
 """An independent model of plans: their elements in each epoch, as Python lists.
 
-It shares no code with the library. The permutations are the programs of docs/shuffle.md, extracted
-and run.
+It shares no code with the library. The permutations are the programs of docs/guides/shuffle.md,
+extracted and run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.paths import ROOT
 
-PAGE = (ROOT / "docs" / "shuffle.md").read_text()
+PAGE = (ROOT / "docs/guides/shuffle.md").read_text()
 
 
 def _programs() -> dict[str, Any]:

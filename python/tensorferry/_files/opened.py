@@ -195,7 +195,7 @@ def open(
 
     Reads only headers. (Of TFRecord files, the length of every record, once. Compressed ones are
     decompressed into a temporary file, and rows of different lengths are counted: see
-    docs/formats.md.)
+    docs/reference/formats.md.)
 
     Args:
         path: a str, bytes or PathLike; a pattern (``"part-*.npy"``), which stands for the files

@@ -194,7 +194,7 @@ class Base(metaclass=_Kind):
         epoch, or a run resumes with ``fit(initial_epoch=k)``.
 
         Iterators that already run are not changed, nor are other datasets over the same arrays. See
-        docs/epochs.md.
+        docs/concepts/epochs.md.
 
         Args:
             epoch: a whole number of at least 0.

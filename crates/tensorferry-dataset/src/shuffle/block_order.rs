@@ -8,7 +8,7 @@
 //! from `i` alone: all groups have the same length, except the one with the last block, which may
 //! be shorter, and the last group.
 //!
-//! These orders never change: see `docs/shuffle.md` and `golden/`.
+//! These orders never change: see `docs/guides/shuffle.md` and `golden/`.
 
 use crate::shuffle::permutation::Permutation;
 use crate::shuffle::prng::{Purpose, Random};

@@ -10,7 +10,7 @@
 //! distances. The grid has less than one row more than `n`. An index that lands there is moved
 //! again until it is inside (cycle walking), which keeps the result a permutation of `0..n`.
 //!
-//! These permutations never change: see `docs/shuffle.md` and `golden/`.
+//! These permutations never change: see `docs/guides/shuffle.md` and `golden/`.
 
 use crate::shuffle::prng::{Purpose, Random};
 use std::sync::Arc;

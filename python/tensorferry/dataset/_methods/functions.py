@@ -63,7 +63,7 @@ class Functions(Base):
                 for each CPU, several elements at a time if they are quick. They start by
                 ``spawn``, or ``forkserver`` if the program sets that, serve all iterations, and end
                 with the dataset. ``map_func`` has to be one that pickle, or cloudpickle where it is
-                installed, can send. See docs/functions.md.
+                installed, can send. See docs/guides/functions.md.
             batched: calls ``map_func`` with batches of ``batch_size`` elements, the last one
                 shorter. It returns a row for each. Elements stay elements, and
                 ``output_signature`` describes them. ``batch(batch_size)`` after it takes the

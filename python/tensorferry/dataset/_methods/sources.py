@@ -39,9 +39,9 @@ class Sources(Base):
                 Hugging Face is a dict of its columns, used in place. A NumPy array with fields is
                 a dict of those that hold numbers or strings, read in place.
                 Rows of different lengths are those of :meth:`from_ragged`, except lists. Strings in
-                one dimension are carried as ``bytes``: see docs/strings.md. Elements that were
-                handed out never change. Writable memory is read when an element is made, so a later
-                write shows in elements not yet made: pass a copy to prevent that.
+                one dimension are carried as ``bytes``: see docs/guides/strings.md. Elements that
+                were handed out never change. Writable memory is read when an element is made, so a
+                later write shows in elements not yet made: pass a copy to prevent that.
             name: accepted for compatibility with tf.data.
 
         Raises:

@@ -1,5 +1,5 @@
 //! Statistical tests of permutations. Seeds are fixed, so every run gives the same figures.
-//! `docs/shuffle.md` lists the results.
+//! `docs/guides/shuffle.md` lists the results.
 
 use crate::shuffle::permutation::*;
 
@@ -311,7 +311,7 @@ fn neighbouring_seeds_and_epochs_give_unrelated_orders() {
     }
 }
 
-/// Prints the results that `docs/shuffle.md` lists.
+/// Prints the results that `docs/guides/shuffle.md` lists.
 #[test]
 #[ignore = "prints figures, checks nothing"]
 #[allow(clippy::print_stderr, reason = "for a person to read")]

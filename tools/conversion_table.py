@@ -1,4 +1,5 @@
-"""Write docs/conversion.md from the behaviour of the code. With --check, fail if the page differs.
+"""Write docs/reference/conversion.md from the behaviour of the code. With --check, fail if the page
+differs.
 
 Every dtype's edge values are converted, one at a time, to every dtype under every casting, and
 compared exactly with the input.
@@ -14,7 +15,7 @@ import ml_dtypes
 import numpy as np
 import tensorferry
 
-PAGE = Path(__file__).with_suffix(".md")
+PAGE = Path(__file__).parents[1] / "docs/reference/conversion.md"
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
@@ -126,7 +127,8 @@ def table(casting: str) -> str:
 def page() -> str:
     parts = [
         "# Conversion results",
-        "`make docs` generates this page from the behaviour of the code (docs/conversion.py).",
+        "`make docs` generates this page from the behaviour of the code "
+        "(tools/conversion_table.py).",
         LEGEND.strip(),
     ]
     for casting, meaning in CASTINGS.items():
