@@ -35,7 +35,7 @@ def trained(
 
 
 def assert_continues(whole: list[str], backend: str, directory: Path, kills: list[int], freq: str):
-    """Runs are killed after so many batches each, and the last is not. Each prints what the whole
+    """Each run but the last is killed after a number of batches. Each prints what the whole
     run printed, from its backup on.
     """
     begin = 0
