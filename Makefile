@@ -93,7 +93,7 @@ test-tensorflow: build
 	$(TENSORFLOW_PYTHON) -m pip install --quiet --group test 'tensorflow-cpu==$(TENSORFLOW).*'
 	PYTHONPATH=$(CURDIR)/python $(TENSORFLOW_PYTHON) -m pytest $(TENSORFLOW_TESTS)
 
-lint: build msrv $(call have,lint frameworks test)
+lint: build msrv $(call have,lint workflows frameworks test)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	cargo clippy -p tensorferry-core --no-default-features -- -D warnings
