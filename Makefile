@@ -16,16 +16,14 @@
 #   make examples   every example
 #   make docs       the conversion table, the Rust documentation, and its examples as tests
 #   make wheel      an abi3 wheel in dist/
-#   make sdist      the source distribution in dist/
-#   make smoke      the wheel in dist/, tried where only NumPy is installed
 #   make clean      removes all of the above, and .venv
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-tensorflow lint msrv deny semver publish-check publish bench bench-rust fuzz sanitize examples docs wheel sdist \
-	smoke clean
+.PHONY: help demo build test test-tensorflow lint msrv deny semver publish-check publish bench bench-rust fuzz sanitize \
+	examples docs wheel clean
 
 VENV ?= .venv
 FRAMEWORKS ?= default
@@ -107,7 +105,7 @@ lint: build msrv $(call have,lint workflows frameworks test)
 	$(VENV_PYTHON) tools/prose.py
 	$(VENV_PYTHON) tools/conversion_table.py --check
 	$(VENV_PYTHON) tools/versions.py
-	$(VENV)/bin/shellcheck .ci/run
+	$(VENV)/bin/shellcheck .ci/run $(wildcard tools/*.sh)
 	$(VENV)/bin/jactionlint --shellcheck=$(VENV)/bin/shellcheck --strict-exit
 	$(VENV)/bin/zizmor --offline --quiet .github
 
@@ -183,17 +181,6 @@ wheel: $(call have,build)
 	rm -rf dist
 	$(VENV_PYTHON) -m maturin build --release --quiet --out dist
 	ls dist/tensorferry-*-cp311-abi3-*.whl
-
-sdist: $(call have,build)
-	$(VENV_PYTHON) -m maturin sdist --quiet --out dist
-	ls dist/tensorferry-*.tar.gz
-
-# The wheel and NumPy, and nothing of this folder.
-smoke: SMOKE := $(VENV)/smoke
-smoke: $(VENV)/.made
-	$(PYTHON) -m venv --clear $(SMOKE)
-	$(SMOKE)/bin/python -m pip install --quiet dist/tensorferry-*.whl
-	$(SMOKE)/bin/python -I tools/smoke.py
 
 clean:
 	cargo clean

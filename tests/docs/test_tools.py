@@ -115,11 +115,3 @@ def test_a_release_without_its_dated_section_is_refused(tmp_path):
     unreleased = {**FILES, "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\nNew.\n"}
     status, printed = versions(tmp_path, unreleased, "--tag", "v1.2.3", "--notes")
     assert (status, printed) == (1, "CHANGELOG.md: does not begin with `## 1.2.3 - YYYY-MM-DD`\n")
-
-
-def test_the_package_passes_the_test_of_a_wheel():
-    done = subprocess.run(
-        [sys.executable, TOOLS / "smoke.py"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert " works with Python " in done.stdout
