@@ -61,6 +61,10 @@ def faults(tmp_path_factory) -> dict[str, str]:
 FRAMEWORKS = os.environ.get("TENSORFERRY_FRAMEWORKS")
 _ABSENT = re.compile(r"ModuleNotFoundError: .*?\b(?P<name>tensorflow|keras|jax|torch)\b")
 
+# What documents show is in the formats of frameworks.
+if FRAMEWORKS == "none":
+    collect_ignore = ["docs/test_documents.py", "docs/test_docstrings.py"]
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector):
