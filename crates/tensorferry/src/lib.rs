@@ -1,4 +1,6 @@
-//! Arrays to tensors: checked conversion, zero-copy sharing, recycled memory, memory-mapped files.
+#![doc = include_str!("../README.md")]
+//!
+//! # Layers
 //!
 //! The public items of the layers, under one name: tensors and conversion ([`tensorferry_core`]),
 //! arrays in memory and files ([`tensorferry_io`]), and datasets ([`dataset`]).
@@ -39,8 +41,3 @@ pub mod error {
     pub use tensorferry_dataset::error::{Advice, ComponentId, Error, Hint, Result};
     pub use tensorferry_io::{Advice as FileAdvice, Error as IoError, Hint as FileHint};
 }
-
-// The README's Rust code runs with the other examples.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
