@@ -2,11 +2,14 @@
 #
 #   make demo       what it does, on real images
 #   make build      the package, built into .venv, and the command, target/release/tensorferry
-#   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB
+#   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB; none: what needs no framework
 #   make test-tensorflow TENSORFLOW=2.16   the tests with another TensorFlow, in an environment of its own
-#   make lint       formatting, lints, types, documents in step with the code, `make msrv`
+#   make lint       formatting, lints, types, workflows, documents in step with the code, `make msrv`
 #   make msrv       whether the crates compile with the oldest Rust that their Cargo.toml names
 #   make bench      side by side with the peers; a table, a record in benchmarks/record/ and the chart of the README; ONLY=W2,W4 for a part
+#   make bench-rust the kernels, the shuffle and the gather, with criterion
+#   make deny       licences, sources and advisories of all crates that are used
+#   make semver     whether the Rust API keeps what the last tag promised
 #   make publish-check   whether every crate could be published
 #   make fuzz       every fuzz target for FUZZ_SECONDS seconds
 #   make sanitize   the Rust tests of core and library under the address, leak and thread sanitizers
@@ -19,11 +22,14 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-tensorflow lint msrv publish-check bench fuzz sanitize examples docs wheel clean
+.PHONY: help demo build test test-tensorflow lint msrv deny semver publish-check publish bench bench-rust fuzz sanitize \
+	examples docs wheel clean
 
 VENV ?= .venv
 FRAMEWORKS ?= default
 FUZZ_SECONDS ?= 30
+# What cargo-deny checks. Advisories need its database, which is on GitHub: without it, DENY="bans licenses sources".
+DENY ?= all
 # The newest that every framework has wheels for comes first; one that lacks venv (or is only a version manager's empty shim) is passed over.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
@@ -57,7 +63,7 @@ $(VENV)/.have-benchmarks: benchmarks/requirements.txt | $(VENV)/.made
 	touch $@
 
 have = $(addprefix $(VENV)/.have-,$(1))
-TEST_GROUPS := frameworks test $(if $(filter all,$(FRAMEWORKS)),torch)
+TEST_GROUPS := $(if $(filter none,$(FRAMEWORKS)),,frameworks) test $(if $(filter all,$(FRAMEWORKS)),torch)
 
 # ---- the ways in
 
@@ -85,7 +91,7 @@ test-tensorflow: build
 	$(TENSORFLOW_PYTHON) -m pip install --quiet --group test 'tensorflow-cpu==$(TENSORFLOW).*'
 	PYTHONPATH=$(CURDIR)/python $(TENSORFLOW_PYTHON) -m pytest $(TENSORFLOW_TESTS)
 
-lint: build msrv $(call have,lint frameworks test)
+lint: build msrv $(call have,lint workflows frameworks test)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	cargo clippy -p tensorferry-core --no-default-features -- -D warnings
@@ -98,6 +104,10 @@ lint: build msrv $(call have,lint frameworks test)
 	$(VENV_PYTHON) tools/rust_modules.py
 	$(VENV_PYTHON) tools/prose.py
 	$(VENV_PYTHON) tools/conversion_table.py --check
+	$(VENV_PYTHON) tools/versions.py
+	$(VENV)/bin/shellcheck .ci/run $(wildcard tools/*.sh)
+	$(VENV)/bin/jactionlint --shellcheck=$(VENV)/bin/shellcheck --strict-exit
+	$(VENV)/bin/zizmor --offline --quiet .github
 
 # In a target folder of its own: two compilers that share one rebuild everything in turn.
 msrv: export CARGO_TARGET_DIR := $(CURDIR)/target/msrv
@@ -109,6 +119,16 @@ msrv: $(VENV)/.made
 	check Cargo.toml --workspace $(FEATURES); \
 	check crates/tensorferry-core/Cargo.toml -p tensorferry-core --no-default-features
 
+deny:
+	cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked --quiet
+	cargo deny --workspace --all-features check $(DENY)
+
+# Against the last tag that this commit stands on. Before the first tag there is nothing to keep.
+semver:
+	tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || { echo "There is no tag yet."; exit 0; }; \
+	cargo semver-checks --version >/dev/null 2>&1 || cargo install cargo-semver-checks --locked --quiet; \
+	cargo semver-checks --workspace --exclude tensorferry-python --baseline-rev "$$tag"
+
 # Every crate that is published, packed and built from its package: versions, READMEs and licences included.
 publish-check:
 	# Cargo keeps what an earlier check unpacked, by version alone.
@@ -116,11 +136,18 @@ publish-check:
 		"$${CARGO_HOME:-$$HOME/.cargo}"/registry/cache/-*/tensorferry*-[0-9]*
 	cargo publish --workspace --exclude tensorferry-python --dry-run --allow-dirty
 
+# The release workflow alone publishes (RELEASING.md).
+publish:
+	cargo publish --workspace --exclude tensorferry-python --locked
+
 # fio says what a device gives at most. W5 and W6 say so where it is missing.
 bench: build $(call have,frameworks test benchmarks)
 	command -v fio >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq fio; } || \
 		echo "fio is not installed (on Debian and Ubuntu: apt install fio): nothing in W5 and W6 is beside it." >&2
 	$(VENV_PYTHON) benchmarks/run.py $(if $(ONLY),--only $(ONLY) --record,--update-readme)
+
+bench-rust:
+	cargo bench -p tensorferry-core --bench convert -p tensorferry-dataset --bench batches
 
 # Sanitised code needs the nightly compiler.
 fuzz:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -57,8 +58,36 @@ def faults(tmp_path_factory) -> dict[str, str]:
     return {"LD_PRELOAD": str(library), "PYTHONPATH": path}
 
 
+FRAMEWORKS = os.environ.get("TENSORFERRY_FRAMEWORKS")
+_ABSENT = re.compile(r"ModuleNotFoundError: .*?\b(?P<name>tensorflow|keras|jax|torch)\b")
+
+# What documents show is in the formats of frameworks.
+if FRAMEWORKS == "none":
+    collect_ignore = ["docs/test_documents.py", "docs/test_docstrings.py"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """With FRAMEWORKS=none, a file that imports a framework is skipped."""
+    report = yield
+    if FRAMEWORKS == "none" and report.failed and (absent := _ABSENT.search(str(report.longrepr))):
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 1, f"Skipped: {absent['name']} is not installed")
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """With FRAMEWORKS=none, a test that imports a framework or needs its tensors is skipped."""
+    report = yield
+    if FRAMEWORKS == "none" and report.failed and (absent := _ABSENT.search(str(report.longrepr))):
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: no {absent['name']}")
+    return report
+
+
 def _framework(name: str):
-    if os.environ.get("TENSORFERRY_FRAMEWORKS") == "all":
+    if FRAMEWORKS == "all":
         return __import__(name)
     return pytest.importorskip(
         name, reason=f"{name} is not installed; make test FRAMEWORKS=all installs it"

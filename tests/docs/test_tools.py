@@ -65,3 +65,53 @@ TREES = {
 @pytest.mark.parametrize("name", TREES)
 def test_rust_files_that_import_one_way_pass(tmp_path, name):
     assert rust_modules(tmp_path, TREES[name]) == (0, "")
+
+
+FILES = {
+    "Cargo.toml": '[workspace.package]\nversion = "1.2.3"\n[workspace.dependencies]\nlog = "0.4"\n'
+                  'core = { path = "core", version = "1.2.3" }\n',
+    "CITATION.cff": "cff-version: 1.2.0\nversion: 1.2.3\n",
+    "CHANGELOG.md": "# Changelog\n\n## 1.2.3 - 2026-01-31\n\nNew.\n\n"
+                    "## 1.2.2 - 2026-01-01\n\nOld.\n",
+}  # fmt: skip
+
+
+def versions(folder: Path, files: dict[str, str], *options: str) -> tuple[int, str]:
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    command = [sys.executable, TOOLS / "versions.py", "--root", folder, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_versions_that_agree_pass_and_give_the_notes_of_the_release(tmp_path):
+    assert versions(tmp_path, FILES) == (0, "")
+    assert versions(tmp_path, FILES, "--tag", "v1.2.3", "--notes") == (0, "New.\n")
+    unreleased = {**FILES, "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\nNew.\n"}
+    assert versions(tmp_path, unreleased) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "problem"),
+    [
+        ("Cargo.toml", 'core", version = "1.2.3"', 'core", version = "1.2.2"', "core is 1.2.2"),
+        ("CITATION.cff", "\nversion: 1.2.3", "\nversion: 1.2.2", "version is 1.2.2, not 1.2.3"),
+        ("CHANGELOG.md", "1.2.3 - 2026-01-31", "1.2.4 - 2026-01-31", "begins with '1.2.4'"),
+    ],
+)
+def test_a_version_that_differs_is_named_with_its_file(tmp_path, name, old, new, problem):
+    status, printed = versions(tmp_path, {**FILES, name: FILES[name].replace(old, new)})
+    assert status == 1
+    assert printed.startswith(f"{name}: ")
+    assert problem in printed
+
+
+@pytest.mark.parametrize("tag", ["1.2.3", "v1.2.4"])
+def test_a_tag_of_another_version_is_refused(tmp_path, tag):
+    assert versions(tmp_path, FILES, "--tag", tag) == (1, f"the tag is {tag}, not v1.2.3\n")
+
+
+def test_a_release_without_its_dated_section_is_refused(tmp_path):
+    unreleased = {**FILES, "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\nNew.\n"}
+    status, printed = versions(tmp_path, unreleased, "--tag", "v1.2.3", "--notes")
+    assert (status, printed) == (1, "CHANGELOG.md: does not begin with `## 1.2.3 - YYYY-MM-DD`\n")
