@@ -166,7 +166,7 @@ def test_python_numbers_pad_parts_of_any_dtype_that_holds_them() -> None:
     assert [x.tolist() for x in bytes.padded_batch(2, padding_values=255)] == [[[0, 255], [1, 2]]]
     doubles = ragged(tfy, [(1,), (2,)], "float64").with_format("numpy")
     assert [x.tolist() for x in doubles.padded_batch(2, padding_values=0.1)] == [[[0, 0.1], [1, 2]]]
-    with pytest.raises(OverflowError):
+    with pytest.raises(OverflowError, match="padding_values: 256 is not a value of dtype uint8"):
         bytes.padded_batch(2, padding_values=256)
 
 

@@ -176,6 +176,12 @@ def test_elements_that_are_no_rows_are_refused():
         tfy.Dataset.zip(ragged(ROWS), ragged(ROWS)).pack(2)
 
 
+def test_an_end_token_that_is_not_of_the_dtype_of_the_tokens_is_named():
+    rows = tfy.Dataset.from_ragged(np.arange(3, dtype=np.uint16), row_lengths=[3])
+    with pytest.raises(OverflowError, match="pack: eos: 70000 is not a value of dtype uint16"):
+        rows.pack(4, eos=70_000)
+
+
 def test_windows_of_tokens_stay_between_boundaries():
     tokens = np.arange(20, dtype=np.uint16)
     dataset = tfy.Dataset.token_windows(tokens, 3, dtype="int32", boundaries=[5, 6, 14])

@@ -138,7 +138,14 @@ def _value(value: Any, dtype: str, what: str) -> Any:
                 "dtype_mismatch",
                 f"{what}: {value!r} is not a value of dtype {dtype}, its component's",
             )
-        return _internal.tensor(value, dtype)
+        try:
+            return _internal.tensor(value, dtype)
+        except errors.ValueOverflowError as error:
+            raise errors.make(
+                error.code,
+                f"{what}: {_arguments.shown(value)} is not a value of dtype {dtype}, its "
+                "component's. Pass another, or cast the component first.",
+            ) from None
     array = reading.source(value, what)[0]
     name, rank = _internal.describe(array)
     if rank != 0:
