@@ -39,9 +39,9 @@ class Document(HTMLParser):
         self.anchors.update(filter(None, (values.get("id"), values.get("name"))))
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
-        if tag in LOADED and LOADED[tag] in values:
-            if tag != "link" or FETCHED & set(values.get("rel", "").split()):
-                self.loads.append(values[LOADED[tag]])
+        fetched = tag != "link" or FETCHED & set(values.get("rel", "").split())
+        if fetched and LOADED.get(tag) in values:
+            self.loads.append(values[LOADED[tag]])
 
 
 def external(url: str) -> bool:

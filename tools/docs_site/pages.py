@@ -1,4 +1,4 @@
-"""Assemble the pages of the site: `pages.py FOLDER`.
+"""Assemble the pages of the site: `pages.py FOLDER PICTURES`.
 
 The pages are docs/ and the Markdown files of the root. Links keep working: those between pages lead
 to pages, those to other files to the repository, those to crates to their documentation. Markdown
@@ -110,13 +110,23 @@ def indented(text: str, prose) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_pictures(text: str, page: str) -> str:
-    """Pictures at the comments that ask for them."""
+def with_pictures(text: str, page: str, pictures: Path) -> str:
+    """Pictures at the comments that ask for them. A picture of a page leads to the page."""
     folder = os.path.relpath("pictures", Path(page).parent)
-    return PICTURE.sub(rf"![\2]({folder}/\1){{ .picture }}", text)
+
+    def show(comment: re.Match[str]) -> str:
+        name, words = comment[1], comment[2]
+        # The one that needs Chromium may be missing.
+        image = (
+            f"![{words}]({folder}/{name}){{ .picture }}" if (pictures / name).exists() else words
+        )
+        shown = Path(name).with_suffix(".html")
+        return f"[{image}]({folder}/{shown})" if (pictures / shown).exists() else image
+
+    return PICTURE.sub(show, text)
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, pictures: Path) -> int:
     problems = []
 
     def prose(line: str) -> str:
@@ -130,12 +140,13 @@ def main(folder: Path) -> int:
         text = indented(source.read_text("utf-8"), prose)
         file = folder / page
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(with_pictures(text, page), "utf-8")
+        file.write_text(with_pictures(text, page, pictures), "utf-8")
     shutil.copytree(Path(__file__).parent / "assets", folder / "assets", dirs_exist_ok=True)
+    shutil.copytree(pictures, folder / "pictures", dirs_exist_ok=True)
     for problem in problems:
         print(problem, file=sys.stderr)
     return bool(problems)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

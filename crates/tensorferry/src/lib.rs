@@ -40,7 +40,10 @@ pub mod error {
     pub use tensorferry_io::{Advice as FileAdvice, Error as IoError, Hint as FileHint};
 }
 
-// The README's Rust code runs with the other examples.
+// The Rust code of the documents runs with the other examples.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/start/rust.md")]
+mod start {}
