@@ -6,7 +6,7 @@
 #   make test-tensorflow TENSORFLOW=2.16   the tests with another TensorFlow, in an environment of its own
 #   make lint       formatting, lints, types, documents in step with the code, `make msrv`
 #   make msrv       whether the crates compile with the oldest Rust that their Cargo.toml names
-#   make bench      side by side with the peers; a table, and a record in benchmarks/record/
+#   make bench      side by side with the peers; a table, a record in benchmarks/record/ and the chart of the README; ONLY=W2,W4 for a part
 #   make publish-check   whether every crate could be published
 #   make fuzz       every fuzz target for FUZZ_SECONDS seconds
 #   make sanitize   the Rust tests of core and library under the address, leak and thread sanitizers
@@ -123,7 +123,7 @@ publish-check:
 bench: build $(call have,frameworks test benchmarks)
 	command -v fio >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq fio; } || \
 		echo "fio is not installed (on Debian and Ubuntu: apt install fio): nothing in W5 and W6 is beside it." >&2
-	$(VENV_PYTHON) benchmarks/run.py
+	$(VENV_PYTHON) benchmarks/run.py $(if $(ONLY),--only $(ONLY) --record,--update-readme)
 
 # Sanitised code needs the nightly compiler.
 fuzz:

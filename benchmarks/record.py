@@ -1,13 +1,15 @@
-"""The dated record of a run, its plot, and the README's section that shows both."""
+"""The dated record of a run with its plot, and the chart that the README shows."""
 
 import json
 import re
 from datetime import date
 from pathlib import Path
 
+import chart
 import machine
 import plot
-from rows import Row, bounds, hardest, table
+from rows import Row, bounds, from_json, table
+from workloads import WORKLOADS
 
 FOLDER = Path(__file__).with_name("record")
 README = Path(__file__).parent.with_name("README.md")
@@ -15,11 +17,15 @@ COMMAND = "make bench"
 SECTION = re.compile(r"(<!-- bench:start -->\n).*?(<!-- bench:end -->)", re.DOTALL)
 
 
-def write(rows: list[Row], skipped: dict[str, str]) -> Path:
-    """Write `record/<date>.json`, the same as a table, and the plot; a later run of the same day
-    replaces them."""
+def write(rows: list[Row], skipped: dict[str, str], names: list[str]) -> Path:
+    """Write `record/<date>.json`, the same as a table, and the plot.
+
+    `rows` are those of the workloads `names`. Other workloads that were recorded on the same day,
+    on the same machine and with the same versions stay in the record.
+    """
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{date.today().isoformat()}.json"
+    rows, skipped = _merged(path, rows, skipped, names)
     found = {
         "date": date.today().isoformat(),
         "command": COMMAND,
@@ -29,42 +35,63 @@ def write(rows: list[Row], skipped: dict[str, str]) -> Path:
     }
     path.write_text(json.dumps(found, indent=1) + "\n")
     title = (
-        f"# Measured by `{COMMAND}`, {date.today().isoformat()}\n\nOn {_setting()}: medians, "
+        f"# Measured by `{COMMAND}`, {date.today().isoformat()}\n\nOn {setting()}: medians, "
         "both sides in turns in one process."
     )
-    path.with_suffix(".md").write_text(f"{title}\n\n{table(rows)}\n")
-    plot.draw(rows, path.with_suffix(".svg"), _setting())
+    parts = [title, table(rows)]
+    if missed := bounds(rows):
+        parts.append(f"## Short of the target\n\nWhat bounds these figures:\n\n{missed}")
+    path.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
+    plot.draw(rows, path.with_suffix(".svg"), setting())
     return path
 
 
-def update_readme(rows: list[Row], record: Path) -> None:
-    """Put the table, the bounds of missed targets and the plot between the README's two marks."""
+def _merged(
+    path: Path, rows: list[Row], skipped: dict[str, str], names: list[str]
+) -> tuple[list[Row], dict[str, str]]:
+    if not path.exists():
+        return rows, skipped
+    old = json.loads(path.read_text())
+    if old["machine"] != machine.describe():
+        return rows, skipped
+    kept = [from_json(row) for row in old["rows"] if row["workload"] not in names]
+    order = {name: place for place, name in enumerate(WORKLOADS)}
+    return (
+        sorted(kept + rows, key=lambda row: order[row.workload]),
+        {name: why for name, why in old["skipped"].items() if name not in names} | skipped,
+    )
+
+
+def update_readme(record: Path) -> None:
+    """Draw the chart from a record, and put it between the README's two marks."""
+    found = json.loads(record.read_text())
+    rows = [from_json(row) for row in found["rows"]]
+    chart.draw(
+        rows,
+        FOLDER / "chart.svg",
+        f"{setting()}; {found['date']}. In brackets: how many times as fast tensorferry is.",
+    )
     text = README.read_text()
     if not SECTION.search(text):
         raise SystemExit(f"{README.name} has no '<!-- bench:start -->' and '<!-- bench:end -->'")
     place = record.relative_to(README.parent).with_suffix("").as_posix()
-    missed = bounds(rows)
-    parts = [
-        (
-            f"Measured by `{COMMAND}` on {_setting()}, {date.today().isoformat()}: medians, both "
-            "sides in turns in one process."
-        ),
-        f"![How many times as fast as each peer]({place}.svg)",
-        "Of each measurement, the peer that comes nearest:",
-        table(hardest(rows)),
-        f"What bounds the figures short of their target:\n\n{missed}" if missed else "",
-        f"[Every peer]({place}.md), and [every repetition]({place}.json).",
-    ]
-    section = "\n\n".join(part for part in parts if part)
+    section = (
+        f"![Speed beside peers: {', '.join(panel.title for panel in chart.PANELS)}]"
+        "(benchmarks/record/chart.svg)\n\n"
+        f"Measured by `{COMMAND}` on {found['date']}: {setting()}. Medians, all sides in turns in "
+        "one process, values checked.\n"
+        f"[Every workload, with its target]({place}.md): reached or not, and what bounds it."
+    )
     README.write_text(SECTION.sub(lambda found: f"{found[1]}\n{section}\n\n{found[2]}", text))
 
 
-def _setting() -> str:
+def setting() -> str:
     found = machine.describe()
     versions = found["versions"]
     tensorflow = versions.get("tensorflow-cpu") or versions.get("tensorflow", "?")
     return (
-        f"{found['cpu']}, {found['cores']} cores, {found['memory_GiB']} GiB; Python "
+        f"{found['cpu']}, {found['cores']} cores, {found['memory_GiB']:.0f} GiB; Python "
         f"{found['python']}, "
-        f"NumPy {versions.get('numpy', '?')}, TensorFlow {tensorflow}"
+        f"NumPy {versions.get('numpy', '?')}, TensorFlow {tensorflow}, "
+        f"PyTorch {versions.get('torch', '?').partition('+')[0]}"
     )

@@ -156,25 +156,6 @@ def table(rows: list[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def hardest(rows: list[Row]) -> list[Row]:
-    """For each measurement, the row with a target that comes nearest to missing it or misses it
-    most.
-    """
-    found: dict[tuple[str, str], Row] = {}
-    for row in (row for row in rows if row.reached is not None):
-        kept = found.setdefault((row.workload, row.what), row)
-        if _margin(row) < _margin(kept):
-            found[row.workload, row.what] = row
-    return list(found.values())
-
-
-def _margin(row: Row) -> float:
-    """The ratio of a row to its target; without a target, the ratio to the peer."""
-    if row.ratio is None:
-        return float("inf")
-    return row.ratio / row.target if row.target is not None else row.ratio
-
-
 def bounds(rows: list[Row]) -> str:
     """A line for each bound of figures that miss their target, with those figures."""
     reasons: dict[tuple[str, str], list[str]] = {}

@@ -19,33 +19,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import machine
 from rows import Row, bounds, from_json, quantity, table
-
-WORKLOADS = {
-    "C1": "c1_share_small",
-    "C2": "c2_share_large",
-    "C3": "c3_narrow_large",
-    "C4": "c4_every_pair",
-    "C5": "c5_unaligned",
-    "C6": "c6_steady_state",
-    "C7": "c7_cast_op",
-    "W1": "w1_in_order",
-    "W2": "w2_shuffled",
-    "W3": "w3_mapped",
-    "W4": "w4_tokens",
-    "W5": "w5_cold_shuffled",
-    "W6": "w6_cold_in_order",
-    "W7": "w7_tf_data",
-    "W8": "w8_files",
-    "W9": "w9_ragged",
-    "W10": "w10_packing",
-    "W11": "w11_columns",
-    "W12": "w12_functions",
-    "W13": "w13_parts",
-    "W14": "w14_images",
-    "W15": "w15_strings",
-    "M1": "m1_memory",
-    "R1": "r1_resume",
-}
+from workloads import WORKLOADS
 
 LEVELLED = ("C4", "W2", "W14")
 """Workloads that also run at the CPU's lower levels of vector instructions."""
@@ -74,13 +48,14 @@ def main() -> None:
     if options.rows is not None:
         options.rows.write_text(json.dumps([row.to_json() for row in rows]))
         return
-    if options.levels or not (options.quick or options.only):
+    recorded = options.record or not (options.quick or options.only)
+    if options.levels or recorded:
         rows = _with_levels(rows, options)
     print(table(rows))
     if missed := bounds(rows):
         print(f"\nWhat bounds the figures short of their target:\n\n{missed}")
-    if not options.quick and not options.only:
-        _record(rows, skipped, options.update_readme)
+    if recorded:
+        _record(rows, skipped, options)
 
 
 def _with_levels(rows: list[Row], options: argparse.Namespace) -> list[Row]:
@@ -98,24 +73,29 @@ def _with_levels(rows: list[Row], options: argparse.Namespace) -> list[Row]:
     return found
 
 
-def _record(rows: list[Row], skipped: dict[str, str], update_readme: bool) -> None:
+def _record(rows: list[Row], skipped: dict[str, str], options: argparse.Namespace) -> None:
     import record
 
-    path = record.write(rows, skipped)
+    path = record.write(rows, skipped, options.only or list(WORKLOADS))
     print(f"\nRecorded in {path.relative_to(path.parents[2])}")
-    if update_readme:
-        record.update_readme(rows, path)
+    if options.update_readme:
+        record.update_readme(path)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--only", type=_names, metavar="C1,C3", help="these workloads; nothing is recorded"
+        "--only", type=_names, metavar="C1,C3", help="these workloads; recorded with --record"
     )
     parser.add_argument(
         "--quick",
         action="store_true",
         help="a short run of each workload; nothing is recorded",
+    )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="record the workloads of --only, beside the others of the same day and machine",
     )
     parser.add_argument(
         "--levels",
@@ -125,11 +105,13 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     parser.add_argument(
-        "--update-readme", action="store_true", help="also rewrite the README's measured section"
+        "--update-readme", action="store_true", help="also draw the chart of the README anew"
     )
     options = parser.parse_args()
-    if options.update_readme and (options.only or options.quick):
-        parser.error("--update-readme takes a full run")
+    if options.quick and (options.record or options.update_readme):
+        parser.error("a quick run is not recorded")
+    if options.update_readme and options.only and not options.record:
+        parser.error("--update-readme takes a recorded run: add --record")
     return options
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import sys
 
 #: The package of each framework.
-_PACKAGES = {"tensorflow": "tensorflow", "torch": "torch", "jax": "jax"}
+_PACKAGES = {"tensorflow": "tensorflow", "torch": "torch", "jax": "jax", "keras": "keras"}
 
 
 def missing(error: ModuleNotFoundError, framework: str, who: str) -> ModuleNotFoundError:

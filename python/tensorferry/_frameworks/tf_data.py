@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
 Limits: TypeAlias = tuple[int | None, int | None, int | None]
 
 
-class _Source:
+class Source:
     """A dataset as the functions that tf.data traces need it."""
 
     def __init__(self, plan: _internal.Plan, structure: Structure, limits: Limits) -> None:
@@ -71,14 +71,14 @@ class _Source:
 def to_tf_data(plan: _internal.Plan, structure: Structure, limits: Limits) -> tf.data.Dataset:
     """See :meth:`tensorferry.Dataset.to_tf_data`."""
     ops.register_ops()  # an unsupported TensorFlow is an error here, not inside a traced function
-    source = _Source(plan, structure, limits)
+    source = Source(plan, structure, limits)
     if source.plan.is_indexed:
         return _indexed(source)
     known = source.plan.cardinality != UNKNOWN and not source.plan.may_end_early
     return _stream_of_known_length(source) if known else _streamed(source)
 
 
-def _indexed(source: _Source) -> tf.data.Dataset:
+def _indexed(source: Source) -> tf.data.Dataset:
     """Requests each element of a pass by its index, from the first or from a checkpoint's."""
 
     # The state of a pass is an element, not a value inside the function, so that a checkpoint
@@ -94,10 +94,10 @@ def _indexed(source: _Source) -> tf.data.Dataset:
     def element(handle: tf.Tensor, index: tf.Tensor) -> Any:
         return source.call("TensorferryElement", {"handle": handle, "index": index})
 
-    return _passes(source, tf.data.Dataset.from_tensors(0).map(_untouched(state)), begin, element)
+    return _passes(source, tf.data.Dataset.from_tensors(0).map(untouched(state)), begin, element)
 
 
-def _stream_of_known_length(source: _Source) -> tf.data.Dataset:
+def _stream_of_known_length(source: Source) -> tf.data.Dataset:
     """Opens a pass and requests as many elements as it has, one call at a time. Cannot be
     checkpointed.
     """
@@ -111,7 +111,7 @@ def _stream_of_known_length(source: _Source) -> tf.data.Dataset:
     return _passes(source, tf.data.Dataset.from_tensors(0), begin, element)
 
 
-def _passes(source: _Source, starts: tf.data.Dataset, begin: Any, element: Any) -> tf.data.Dataset:
+def _passes(source: Source, starts: tf.data.Dataset, begin: Any, element: Any) -> tf.data.Dataset:
     """The elements of a pass for each of ``starts``, of which each iteration has one.
 
     The cardinality is asserted of the elements' numbers: of the elements, one that raises would be
@@ -123,26 +123,26 @@ def _passes(source: _Source, starts: tf.data.Dataset, begin: Any, element: Any) 
     def one_pass(start: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.zip((tf.data.Dataset.from_tensors(begin(start)).repeat(), numbers))
 
-    numbered = starts.flat_map(_untouched(one_pass)).apply(
+    numbered = starts.flat_map(untouched(one_pass)).apply(
         tf.data.experimental.assert_cardinality(cardinality)
     )
-    return _mapped(numbered, element)
+    return mapped(numbered, element)
 
 
-def _mapped(dataset: tf.data.Dataset, function: Any) -> tf.data.Dataset:
+def mapped(dataset: tf.data.Dataset, function: Any) -> tf.data.Dataset:
     """``dataset.map(function)``, in order, one element at a time, in the calling thread: one op
     needs no thread pool.
     """
     kind = _private("map_op", "_MapDataset")
     if "force_synchronous" in inspect.signature(kind.__init__).parameters:
         return kind(
-            dataset, _untouched(function), force_synchronous=True, use_inter_op_parallelism=False
+            dataset, untouched(function), force_synchronous=True, use_inter_op_parallelism=False
         )
     # Before TensorFlow 2.18 only this keeps tf.data from calling the function concurrently.
-    return dataset.map(_untouched(function), num_parallel_calls=1, deterministic=True)
+    return dataset.map(untouched(function), num_parallel_calls=1, deterministic=True)
 
 
-def _streamed(source: _Source) -> tf.data.Dataset:
+def _streamed(source: Source) -> tf.data.Dataset:
     """Opens a pass and requests elements until it ends, one call at a time. Cannot be
     checkpointed.
     """
@@ -157,7 +157,7 @@ def _streamed(source: _Source) -> tf.data.Dataset:
     def end(iterator: tf.Tensor) -> tf.Tensor:
         return tf.constant(0)  # the pass ends when its tensor is destroyed
 
-    return kind(source.handle, *map(_untouched, (begin, advance, end)), source.spec)
+    return kind(source.handle, *map(untouched, (begin, advance, end)), source.spec)
 
 
 def _private(module: str, name: str) -> Any:
@@ -170,6 +170,6 @@ def _private(module: str, name: str) -> Any:
         ) from error
 
 
-def _untouched(function: Any) -> Any:
+def untouched(function: Any) -> Any:
     """A function that AutoGraph does not convert."""
     return tf.autograph.experimental.do_not_convert(function)
