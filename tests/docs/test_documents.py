@@ -64,7 +64,7 @@ def test_python_sessions_print_what_a_document_shows(path, tmp_path, monkeypatch
     # The sessions write files to the working directory.
     monkeypatch.chdir(tmp_path)
     if "torch" in frameworks(text):
-        # The compiler that PyTorch's optimisers load cannot live beside TensorFlow's.
+        # TensorFlow is loaded here already, and has to be loaded after PyTorch's compiler.
         command = [sys.executable, "-m", "tests.support.run_document", str(path)]
         search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(

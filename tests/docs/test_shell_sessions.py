@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ CONSOLE = [path for path in PAGES if blocks_of(path, "console")]
 COMMAND_LINE = ROOT / "docs/start/command-line.md"
 #: Programs that are not run, and how their sessions are checked instead.
 NOT_RUN = {"make", "pip", "git", "cargo", "cd"}
+REPOSITORY = tomllib.loads((ROOT / "Cargo.toml").read_text("utf-8"))["workspace"]["package"][
+    "repository"
+]
 #: The conversion that is killed: tests/cli kills such conversions and resumes them.
 KILLED = "\nKilled\n"
 
@@ -81,7 +85,9 @@ def test_commands_are_run_or_known(path) -> None:
                 assert re.search(rf"^{target}:", makefile, re.MULTILINE), command
         elif words[:2] == ["pip", "install"]:
             what = [word for word in words[2:] if not word.startswith("-")]
-            assert all(re.match(r"\.|tensorferry\b", word) for word in what), command
+            assert all(re.match(r"\.|tensorferry\b|git\+" + REPOSITORY, word) for word in what), (
+                command
+            )
         elif words[0] == "cargo" and words[1] == "add":
             assert (ROOT / "crates" / words[2] / "Cargo.toml").exists(), command
 

@@ -6,6 +6,7 @@ In its order and in one namespace: sessions as doctests, other blocks as they ar
 from __future__ import annotations
 
 import doctest
+import importlib
 import sys
 from pathlib import Path
 
@@ -14,9 +15,14 @@ from tests.support.documents import blocks
 
 def run(path: Path) -> int:
     """The number of examples that fail; they are printed."""
+    text = path.read_text("utf-8")
+    if "import torch\n" in text:
+        # Before TensorFlow is loaded: the compiler that PyTorch's optimisers load (Triton) crashes
+        # if it comes second.
+        importlib.import_module("torch._dynamo")
     names: dict[str, object] = {"__name__": "document"}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    for block in blocks(path.read_text("utf-8"), "pycon", "python"):
+    for block in blocks(text, "pycon", "python"):
         if block.language == "python":
             exec(compile("\n" * block.line + block.text, str(path), "exec"), names)
             continue

@@ -37,8 +37,7 @@ class BrokenLinkError(Exception):
 def pages() -> dict[str, Path]:
     """The path of each page in the site, and the file that it comes from."""
     found = {str(path.relative_to(ROOT / "docs")): path for path in (ROOT / "docs").rglob("*.md")}
-    found |= {page: ROOT / name for name, page in PROJECT.items() if page not in found}
-    return found
+    return found | {page: ROOT / name for name, page in PROJECT.items() if page not in found}
 
 
 def destination(target: str, source: Path, page: str) -> str:
