@@ -168,7 +168,7 @@ site-check: site
 
 # It draws the report of `inspect`, and looks at the site. WITHOUT_BROWSER=1 does without both.
 chromium:
-	test "$(WITHOUT_BROWSER)" = 1 || command -v chromium chromium-browser google-chrome $$CHROMIUM >/dev/null || \
+	test "$(WITHOUT_BROWSER)" = 1 || command -v chromium chromium-browser google-chrome $${CHROMIUM:-} >/dev/null || \
 		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } || \
 		{ echo "Chromium is not installed (on Debian and Ubuntu: apt install chromium). WITHOUT_BROWSER=1 does without." >&2; exit 1; }
 
