@@ -127,8 +127,9 @@ def table(casting: str) -> str:
 def page() -> str:
     parts = [
         "# Conversion results",
-        "`make docs` generates this page from the behaviour of the code "
-        "(tools/conversion_table.py).",
+        "This page lists what becomes of the values for each pair of dtypes, under each casting.\n"
+        "[Casting](../concepts/casting.md) explains the rules. `make docs` generates this page "
+        "from the\nbehaviour of the code (tools/conversion_table.py).",
         LEGEND.strip(),
     ]
     for casting, meaning in CASTINGS.items():

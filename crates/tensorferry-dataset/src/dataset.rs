@@ -17,7 +17,7 @@ impl Dataset {
     /// The components of each element.
     #[must_use]
     pub fn spec(&self) -> &[Component] {
-        self.stage.elements().spec()
+        &self.spec
     }
 
     /// How many elements there are.

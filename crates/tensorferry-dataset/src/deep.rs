@@ -37,10 +37,13 @@ impl Dataset {
             hints.in_chunks |= function.takes_many();
         }
         let elements = stage.elements();
+        let spec = elements.spec();
+        let shared = inputs.iter().find(|input| std::ptr::eq(input.spec(), spec));
         let mut hints = stage.hints(hints);
         hints.elements_differ |= hints.depends_on_epoch && !stage.permutes();
         Self {
             names: Names::default(),
+            spec: shared.map_or_else(|| spec.into(), |input| Arc::clone(&input.spec)),
             depth: depth.min(DEEPEST + 1),
             cardinality: stage.cardinality(),
             indexed: elements.is_indexed() && depth <= DEEPEST,

@@ -35,6 +35,9 @@ use tensorferry_io::gather::rows_out::{RowsOut, write_row};
 #[derive(Clone)]
 pub struct Dataset {
     pub(crate) stage: Arc<dyn Stage>,
+    /// The components of each element, shared with the input where they are the same. Asking the
+    /// stages would take a call for each of them.
+    pub(crate) spec: Arc<[Component]>,
     /// The user's names of the components.
     pub(crate) names: Names,
     /// Stages from the furthest source to this one.

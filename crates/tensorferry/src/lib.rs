@@ -1,4 +1,6 @@
-//! Arrays to tensors: checked conversion, zero-copy sharing, recycled memory, memory-mapped files.
+#![doc = include_str!("../README.md")]
+//!
+//! # Layers
 //!
 //! The public items of the layers, under one name: tensors and conversion ([`tensorferry_core`]),
 //! arrays in memory and files ([`tensorferry_io`]), and datasets ([`dataset`]).
@@ -41,9 +43,6 @@ pub mod error {
 }
 
 // The Rust code of the documents runs with the other examples.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/start/rust.md")]
 mod start {}
