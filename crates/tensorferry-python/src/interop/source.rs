@@ -246,9 +246,8 @@ pub(crate) fn framework_obstacle(view: &View<'_>) -> Option<&'static str> {
     }
     if !view.layout().is_empty() && !view.as_ptr().addr().is_multiple_of(ALIGNMENT) {
         return Some(
-            "it is not aligned to 64 bytes, and TensorFlow would abort the process. Make arrays \
-            with tensorferry.empty or inside \
-             tensorferry.aligned_memory(), or allow a copy with copy=None.",
+            "it is not aligned to 64 bytes, which TensorFlow and JAX require. Make arrays with \
+            tensorferry.empty or inside tensorferry.aligned_memory(), or allow a copy with copy=None.",
         );
     }
     if !view.has_normal_bools() {
