@@ -161,6 +161,7 @@ site: build chromium $(call have,docs demo)
 	$(SITE_TOOLS)/pages.py .out/pages .out/pictures
 	PATH="$(abspath $(VENV))/bin:$$PATH" zensical build --clean --strict
 	cp -r "$${CARGO_TARGET_DIR:-target}/doc" site/rust
+	cp tools/docs_site/rust.html site/rust/index.html
 	$(SITE_TOOLS)/check.py site
 
 site-check: site

@@ -19,6 +19,8 @@ PACKAGE = "tensorferry"
 #: Modules that import a framework: their public names are read from the source.
 FRAMEWORKS = ("tensorflow", "torch", "jax", "keras")
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+#: Scripts that rustdoc writes only if crates outside the documentation implement a trait.
+OPTIONAL = re.compile(r"/(?:trait|type)\.impl/")
 #: Of `link`, what a browser fetches when it shows the page.
 FETCHED = {"stylesheet", "icon", "preload", "modulepreload", "manifest"}
 STYLE_URL = re.compile(r"""(?:url\(\s*['"]?|@import\s+['"])((?:https?:)?//[^'")\s]+)""")
@@ -44,10 +46,6 @@ class Document(HTMLParser):
             self.loads.append(values[LOADED[tag]])
 
 
-def external(url: str) -> bool:
-    return bool(urlsplit(url).netloc)
-
-
 def line_anchor(anchor: str) -> bool:
     """Lines of Rust sources, which a script of rustdoc makes."""
     return re.fullmatch(r"\d+(-\d+)?", anchor) is not None
@@ -58,11 +56,11 @@ def broken_links(site: Path) -> Iterator[str]:
     for path, document in sorted(documents.items()):
         name = path.relative_to(site)
         for url in document.loads:
-            if external(url):
+            if urlsplit(url).netloc:
                 yield f"{name}: loads {url}"
         for url in document.links + document.loads:
             parts = urlsplit(url)
-            if parts.scheme or parts.netloc or url.startswith("javascript:"):
+            if parts.scheme or parts.netloc or OPTIONAL.search(parts.path):
                 continue
             base = site if parts.path.startswith("/") else path.parent
             target = (base / unquote(parts.path).lstrip("/")).resolve() if parts.path else path
@@ -71,8 +69,9 @@ def broken_links(site: Path) -> Iterator[str]:
             if not target.is_file():
                 yield f"{name}: broken link: {url}"
             elif parts.fragment and target in documents:
-                anchor = unquote(parts.fragment)
-                if anchor not in documents[target].anchors and not line_anchor(anchor):
+                # The anchors of rustdoc are escaped themselves.
+                anchors = {parts.fragment, unquote(parts.fragment)}
+                if not anchors & documents[target].anchors and not line_anchor(parts.fragment):
                     yield f"{name}: no such anchor: {url}"
 
 
