@@ -86,6 +86,12 @@ def test_links_and_anchors_of_a_site_are_followed(tmp_path) -> None:
     ]
 
 
+def test_anchors_of_pages_that_moved_are_those_of_the_new_page(tmp_path) -> None:
+    moved = "<meta http-equiv='refresh' content='0;URL=b.html'>"
+    assert site(tmp_path, a=moved, b="<p id='x'>", c="<a href='a.html#x'>x</a>") == []
+    assert site(tmp_path, c="<a href='a.html#y'>y</a>") == ["c.html: no such anchor: a.html#y"]
+
+
 @pytest.mark.parametrize(
     "tag",
     [

@@ -27,13 +27,14 @@ STYLE_URL = re.compile(r"""(?:url\(\s*['"]?|@import\s+['"])((?:https?:)?//[^'")\
 
 
 class Document(HTMLParser):
-    """The anchors of a page, its links, and what it loads."""
+    """The anchors of a page, its links, what it loads, and where it leads by itself."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.anchors: set[str] = set()
         self.links: list[str] = []
         self.loads: list[str] = []
+        self.moved = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -41,6 +42,8 @@ class Document(HTMLParser):
         self.anchors.update(filter(None, (values.get("id"), values.get("name"))))
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
+        if values.get("http-equiv") == "refresh":
+            self.moved = values["content"].partition("=")[2]
         fetched = tag != "link" or FETCHED & set(values.get("rel", "").split())
         if fetched and LOADED.get(tag) in values:
             self.loads.append(values[LOADED[tag]])
@@ -68,7 +71,10 @@ def broken_links(site: Path) -> Iterator[str]:
                 target /= "index.html"
             if not target.is_file():
                 yield f"{name}: broken link: {url}"
-            elif parts.fragment and target in documents:
+                continue
+            if target in documents and (moved := documents[target].moved):
+                target = (target.parent / moved).resolve()
+            if parts.fragment and target in documents:
                 # The anchors of rustdoc are escaped themselves.
                 anchors = {parts.fragment, unquote(parts.fragment)}
                 if not anchors & documents[target].anchors and not line_anchor(parts.fragment):
