@@ -110,7 +110,9 @@ def indented(text: str, prose) -> str:
 
 
 def with_pictures(text: str, page: str, pictures: Path) -> str:
-    """Pictures at the comments that ask for them. A picture of a page leads to the page."""
+    """Pictures at the comments that ask for them. A picture leads to itself in full size, or
+    to the page that it shows.
+    """
     folder = os.path.relpath("pictures", Path(page).parent)
 
     def show(comment: re.Match[str]) -> str:
@@ -120,7 +122,8 @@ def with_pictures(text: str, page: str, pictures: Path) -> str:
             f"![{words}]({folder}/{name}){{ .picture }}" if (pictures / name).exists() else words
         )
         shown = Path(name).with_suffix(".html")
-        return f"[{image}]({folder}/{shown})" if (pictures / shown).exists() else image
+        large = shown if (pictures / shown).exists() else name
+        return f"[{image}]({folder}/{large})" if (pictures / large).exists() else words
 
     return PICTURE.sub(show, text)
 

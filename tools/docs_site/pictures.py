@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = os.environ.get("TENSORFERRY_COMMAND") or str(ROOT / "target/release/tensorferry")
 COLUMNS = 100
 #: Rows of the files of tokens: enough for a few frames of the progress bar.
-ROWS = 400_000
+ROWS = 200_000
 #: Rich's SVGs load a font from another host.
 FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
@@ -59,9 +59,10 @@ def final(output: str) -> str:
     return "\n".join(re.split(r"\r|\x1b\[2K", line.rstrip("\r"))[-1] for line in output.split("\n"))
 
 
-def frames(output: str) -> list[str]:
-    """The states of a progress bar."""
-    return [frame for part in output.split("\x1b[2K") if "left" in (frame := part.strip("\r\n "))]
+def under_way(output: str) -> str:
+    """The state of a progress bar that is nearest to the middle."""
+    states = [state.strip("\r\n ") for state in output.split("\x1b[2K") if "left" in state]
+    return min(states, key=lambda state: abs(state.count("█") - state.count("░")), default="")
 
 
 def draw(file: Path, command: str, output: str) -> None:
@@ -82,7 +83,7 @@ def make_data(folder: Path) -> None:
     np.save(folder / "digits.npy", sklearn.datasets.load_digits().images.astype(int))
     rng = np.random.default_rng(7)
     for part in range(4):
-        np.save(folder / f"tokens-{part}.npy", rng.integers(0, 50_000, (ROWS // 4, 128)))
+        np.save(folder / f"tokens-{part}.npy", rng.zipf(1.5, (ROWS // 4, 128)).clip(max=49_999))
 
 
 def screenshot(page: Path, picture: Path) -> None:
@@ -105,14 +106,12 @@ def main(folder: Path) -> None:
         output = shown(inspect.split(), data)
         draw(folder / "inspect.svg", f"tensorferry {inspect}", final(output))
 
-        convert = "convert tokens-*.npy tokens.npy --dtype uint16"
+        convert = "convert tokens-*.npy tokens.npz --dtype uint16 --compress"
         output = shown(convert.split(), data)
-        states = frames(output)
         typed = "tensorferry " + convert.replace("tokens-*.npy", "'tokens-*.npy'")
-        under_way = states[len(states) // 3] + "\n" if states else ""
-        draw(folder / "convert.svg", typed, under_way + final(output))
+        draw(folder / "convert.svg", typed, under_way(output) + "\n" + final(output))
 
-        stream = "stream tokens.npy --batch 1024 --shuffle --seed 7 --dtype int32"
+        stream = "stream tokens-0.npy --batch 1024 --shuffle --seed 7 --dtype int32"
         output = shown(stream.split(), data)
         draw(folder / "stream.svg", f"tensorferry {stream}", final(output))
 
