@@ -4,13 +4,20 @@ import doctest
 
 import pytest
 import tensorferry
+import tensorferry.keras
 
 from tests.support.arrays import numpy_2
 
 # The methods of Dataset come from several classes.
-OBJECTS = {f"tensorferry.{name}": getattr(tensorferry, name) for name in tensorferry.__all__} | {
-    f"tensorferry.Dataset({base.__name__})": base for base in tensorferry.Dataset.__mro__[1:-1]
+KERAS = {
+    f"tensorferry.keras.{name}": getattr(tensorferry.keras, name)
+    for name in tensorferry.keras.__all__
 }
+OBJECTS = (
+    KERAS
+    | {f"tensorferry.{name}": getattr(tensorferry, name) for name in tensorferry.__all__}
+    | {f"tensorferry.Dataset({base.__name__})": base for base in tensorferry.Dataset.__mro__[1:-1]}
+)
 FINDER = doctest.DocTestFinder()
 EXAMPLES = [
     test

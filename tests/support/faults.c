@@ -1,8 +1,8 @@
 /* A preloaded library that makes file operations and thread creation of a process fail.
  *
- * fault_arm(which, after, error): after `after` calls of kind `which`, one call fails with `error`;
- * with error 0, every call reads or writes less than requested. Of threads, every creation after
- * `after` others fails. fault_disarm() returns the number of calls. Counts are per process, so arm
+ * fault_arm(which, after, error): after `after` calls of kind `which`, one call fails with `error`,
+ * or kills the process if that is -1; with error 0, every call reads or writes less than requested.
+ * Of threads, every creation after `after` others fails. fault_disarm() returns the number of calls. Counts are per process, so arm
  * only around the tested call. Environment variables: FAULT_THREADS is the maximum number of
  * threads; FAULT_RING disables io_uring; FAULT_UNLINK kills the process before it removes a file
  * whose name has that suffix. */
@@ -44,6 +44,7 @@ static int fails(int which) {
     if (armed != which) return 0;
     calls++;
     if (number == 0 || left-- != 0) return 0;
+    if (number == -1) kill(getpid(), SIGKILL);
     errno = number;
     return 1;
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from typing import Any, Literal, SupportsIndex
@@ -73,6 +72,7 @@ class BackupAndResume(keras.callbacks.Callback):  # type: ignore[misc]
         self._length = dataset._plan.cardinality
         self._resumed: Checkpoint | None = None
         self._train_function: Callable[..., Any] | None = None
+        self._moved = False
         self._initial_epoch: int | None = None
         self._began = self._checked = False
         self._epoch = self._batch = self._steps = self._unsaved = 0
@@ -104,11 +104,12 @@ class BackupAndResume(keras.callbacks.Callback):  # type: ignore[misc]
         if not _checkpoint.fits(self._resumed, model):
             self._build(model)
         _checkpoint.restore(self._resumed, model)
-        self._initial_epoch = model._initial_epoch
+        self._moved, self._initial_epoch = True, model._initial_epoch
         model._initial_epoch = position.epoch
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Called by ``fit``."""
+        self._restore_initial_epoch()
         position = None if self._resumed is None else self._resumed.position
         if position is not None and position.epoch != epoch:
             raise errors.make(
@@ -159,14 +160,16 @@ class BackupAndResume(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Called by ``fit``."""
         self._end_skipping()
-        self._model._initial_epoch, self._initial_epoch = self._initial_epoch, None
+        self._restore_initial_epoch()
         if self._delete:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
-            with contextlib.suppress(OSError):  # it has other files
-                os.rmdir(os.path.dirname(self._path))
+            _checkpoint.remove(self._path)
         elif self._frequency != 0 and self._began:
             self._save(self._epoch + 1, 0)
+
+    def _restore_initial_epoch(self) -> None:
+        """Once ``fit`` has read where to begin; a later one begins where its caller says."""
+        if self._moved:
+            self._model._initial_epoch, self._moved = self._initial_epoch, False
 
     def _counted_steps(self) -> int:
         """The number of batches in an epoch of this ``fit``."""
@@ -224,7 +227,7 @@ class BackupAndResume(keras.callbacks.Callback):  # type: ignore[misc]
             *state, data = arguments
             if fillers and hasattr(data, "__next__"):
                 for _ in range(executed):
-                    next(data)
+                    next(data, None)  # the last execution may have fewer
             # JAX's trainer passes the state of the model through the function.
             return (metrics, *state) if state else metrics
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import glob
 import json
 import os
 from typing import Any
@@ -46,13 +48,14 @@ class Checkpoint:
 def write(path: str, model: keras.Model, position: Position) -> None:
     """Replaces the file. If the process is killed, the file is the previous one or the new one."""
     values = {
-        _key(number, variable): keras.ops.convert_to_numpy(variable)
+        _key(number, variable): _numpy(variable)
         for number, variable in enumerate(_variables(model))
     }
     for device, generator in _generators().items():
         values[_GENERATOR + device] = generator
     state = json.dumps({"version": _VERSION, **dataclasses.asdict(position)})
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    _remove_leftovers(path)
     tensorferry.save(path, values, "safetensors", metadata={_KEY: state})
 
 
@@ -77,6 +80,30 @@ def read(path: str) -> Checkpoint | None:
         else:
             values[name] = value
     return Checkpoint(path, Position(**state), values, generators)
+
+
+def remove(path: str) -> None:
+    """Removes the file, and its directory if it has no other."""
+    _remove_leftovers(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(path))
+
+
+def _remove_leftovers(path: str) -> None:
+    """Removes the unfinished files of processes that were killed. A process that is alive has a
+    lock on its file.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # not a Unix
+        return
+    directory, name = os.path.split(path)
+    for leftover in glob.glob(os.path.join(glob.escape(directory), f".tensorferry-{name}-*.part")):
+        with contextlib.suppress(OSError), open(leftover, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(leftover)
 
 
 def fits(checkpoint: Checkpoint, model: keras.Model) -> bool:
@@ -104,6 +131,14 @@ def _variables(model: keras.Model) -> list[Any]:
     optimizer = [] if model.optimizer is None else model.optimizer.variables
     found = [*model.variables, *optimizer, *model.metrics_variables]
     return list({id(variable): variable for variable in found}.values())
+
+
+def _numpy(variable: Any) -> Any:
+    """The value of a variable."""
+    value = keras.ops.convert_to_tensor(variable)
+    # Keras's conversion of TensorFlow's tensors warns with NumPy 2.
+    tensorflow = keras.backend.backend() == "tensorflow"
+    return value.numpy() if tensorflow else keras.ops.convert_to_numpy(value)
 
 
 def _key(number: int, variable: Any) -> str:
