@@ -14,7 +14,9 @@
 #   make fuzz       every fuzz target for FUZZ_SECONDS seconds
 #   make sanitize   the Rust tests of core and library under the address, leak and thread sanitizers
 #   make examples   every example
-#   make docs       the conversion table, the Rust documentation, and its examples as tests
+#   make docs       the site in site/, with the Rust documentation; the conversion table; the examples of Rust as tests
+#   make site       the site alone
+#   make site-check   the site, and every page of it in Chromium; screenshots in site-screenshots/
 #   make wheel      an abi3 wheel in dist/
 #   make clean      removes all of the above, and .venv
 
@@ -23,13 +25,14 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help demo build test test-tensorflow lint msrv deny semver publish-check publish bench bench-rust fuzz sanitize \
-	examples docs wheel clean
+	examples docs site site-check chromium wheel clean
 
 VENV ?= .venv
 FRAMEWORKS ?= default
 FUZZ_SECONDS ?= 30
 # What cargo-deny checks. Advisories need its database, which is on GitHub: without it, DENY="bans licenses sources".
 DENY ?= all
+export WITHOUT_BROWSER ?=
 # The newest that every framework has wheels for comes first; one that lacks venv (or is only a version manager's empty shim) is passed over.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
@@ -173,8 +176,29 @@ examples: build $(call have,frameworks demo)
 
 docs: build $(call have,frameworks test)
 	$(VENV_PYTHON) tools/conversion_table.py
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace $(FEATURES) --no-deps
+	$(MAKE) --no-print-directory site
 	cargo test --workspace $(FEATURES) --doc
+
+# Every picture and page is made here, from the code as it is: nothing that the site shows is committed or fetched.
+SITE_TOOLS := $(VENV_PYTHON) tools/docs_site
+site: build chromium $(call have,docs demo)
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace $(FEATURES) --no-deps --quiet
+	rm -rf .out/pages .out/pictures site
+	$(SITE_TOOLS)/pictures.py .out/pictures
+	$(SITE_TOOLS)/pages.py .out/pages .out/pictures
+	PATH="$(abspath $(VENV))/bin:$$PATH" zensical build --clean --strict
+	cp -r "$${CARGO_TARGET_DIR:-target}/doc" site/rust
+	cp tools/docs_site/rust.html site/rust/index.html
+	$(SITE_TOOLS)/check.py site
+
+site-check: site
+	test "$(WITHOUT_BROWSER)" = 1 || $(SITE_TOOLS)/browser.py site site-screenshots
+
+# It draws the report of `inspect`, and looks at the site. WITHOUT_BROWSER=1 does without both.
+chromium:
+	test "$(WITHOUT_BROWSER)" = 1 || command -v chromium chromium-browser google-chrome $${CHROMIUM:-} >/dev/null || \
+		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } || \
+		{ echo "Chromium is not installed (on Debian and Ubuntu: apt install chromium). WITHOUT_BROWSER=1 does without." >&2; exit 1; }
 
 # The tag is the promise: one wheel for every Python from 3.11 on. `ls` fails where no wheel carries it.
 wheel: $(call have,build)
@@ -184,5 +208,5 @@ wheel: $(call have,build)
 
 clean:
 	cargo clean
-	rm -rf dist fuzz/target .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV) .venv-tensorflow-* python/tensorferry/*.so
+	rm -rf dist site site-screenshots .out/pages .out/pictures fuzz/target .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV) .venv-tensorflow-* python/tensorferry/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

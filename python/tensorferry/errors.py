@@ -24,9 +24,10 @@ __all__ = [
     "ValueOverflowError",
 ]
 
-#: The class of each code. Rust lists the codes of its own errors by kind; a class below names its
-#: kind, and the codes that only Python raises.
+# Rust lists the codes of its own errors by kind; a class below names its kind, and the codes that
+# only Python raises.
 CODES: dict[str, type[Error]] = {}
+"""The class of each code."""
 
 
 class Error(Exception):

@@ -1,77 +1,95 @@
-"""The sessions in the documents print the documented output. The Python sessions of a document run
-as one doctest.
+"""The code in the documents runs, and prints what they show.
+
+The Python of a page runs in its order, in one namespace: sessions as doctests, and the other blocks
+as they are.
 """
 
-import doctest
+from __future__ import annotations
+
+import logging
 import os
 import re
-import shlex
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
 
 import pytest
 
-from tests.support.cli import COMMAND
+from tests.support.documents import PAGES, blocks, blocks_of, name
 from tests.support.paths import ROOT
+from tests.support.run_document import run
 
-SESSION = re.compile(r"^```pycon\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-DOCUMENTS = [
-    path
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-    if SESSION.search(path.read_text("utf-8"))
-]
+#: What is done with the blocks of each language.
+LANGUAGES = {
+    "pycon": "runs here",
+    "python": "runs here",
+    "rust": "runs with the doc tests of the crate tensorferry",
+    "console": "runs in test_shell_sessions.py",
+    "toml": "is parsed here",
+    "text": "is not code",
+}
+PYTHON = [path for path in PAGES if blocks_of(path, "pycon", "python")]
+
+
+def frameworks(text: str) -> list[str]:
+    code = "".join(block.text for block in blocks(text, "pycon", "python"))
+    return [module for module in ("torch", "jax") if re.search(rf"\bimport {module}\b", code)]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_every_block_has_a_language_whose_blocks_are_tested(path) -> None:
+    unknown = [(b.line, b.language) for b in blocks_of(path) if b.language not in LANGUAGES]
+    assert unknown == []
 
 
 def test_the_readme_shows_sessions() -> None:
-    assert ROOT / "README.md" in DOCUMENTS
+    assert ROOT / "README.md" in PYTHON
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.fixture
+def logs():
+    """Keeps what a document changes of the root logger from other tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.mark.usefixtures("logs")
+@pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_python_sessions_print_what_a_document_shows(path, tmp_path, monkeypatch, request) -> None:
     text = path.read_text(encoding="utf-8")
-    if re.search(r"^(?:>>>|\.\.\.) .*\btorch\b", text, re.MULTILINE):
-        request.getfixturevalue("torch")
+    for framework in frameworks(text):
+        request.getfixturevalue(framework)
     # The sessions write files to the working directory.
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    for session in SESSION.finditer(text):
-        line = text.count("\n", 0, session.start(1))
-        test = doctest.DocTestParser().get_doctest(session[1], names, path.name, str(path), line)
-        assert test.examples
-        runner.run(test, clear_globs=False)
-        names.update(test.globs)
-    assert runner.summarize().failed == 0
+    if "torch" in frameworks(text):
+        # TensorFlow is loaded here already, and has to be loaded after PyTorch's compiler.
+        command = [sys.executable, "-m", "tests.support.run_document", str(path)]
+        search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": search},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    else:
+        assert run(path) == 0
 
 
-# Sections whose output is the same on every machine.
-SHELL = re.compile(r"^## (?:inspect|check)\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
-CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+def test_the_rust_of_every_document_is_in_the_doc_tests() -> None:
+    library = (ROOT / "crates/tensorferry/src/lib.rs").read_text("utf-8")
+    folder = ROOT / "crates/tensorferry/src"
+    tested = {
+        (folder / found).resolve() for found in re.findall(r'include_str!\("([^"]+)"\)', library)
+    }
+    assert {path for path in PAGES if blocks_of(path, "rust")} <= tested
 
 
-def test_shell_sessions_print_what_the_document_shows(tmp_path) -> None:
-    text = (ROOT / "docs/start/command-line.md").read_text("utf-8")
-    sessions = "".join(
-        session[1] for section in SHELL.finditer(text) for session in CONSOLE.finditer(section[0])
-    )
-    commands = [line.removeprefix("$ ") for line in sessions.splitlines() if line.startswith("$ ")]
-    assert len(commands) > 5
-    # One shell for all, so that `$?` is the status of the previous command.
-    script = "\n".join(
-        f"status=$?; echo {shlex.quote('$ ' + command)}; (exit $status)\n{command}"
-        for command in commands
-    )
-    path = os.pathsep.join(
-        [str(Path(COMMAND).parent), str(Path(sys.executable).parent), os.environ["PATH"]]
-    )
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env={**os.environ, "PATH": path},
-    )
-    assert done.stdout == sessions
+@pytest.mark.parametrize("path", [p for p in PAGES if blocks_of(p, "toml")], ids=name)
+def test_toml_of_a_document_names_crates_of_this_repository(path) -> None:
+    for block in blocks_of(path, "toml"):
+        for crate in tomllib.loads(block.text).get("dependencies", {}):
+            assert (ROOT / "crates" / crate / "Cargo.toml").exists()

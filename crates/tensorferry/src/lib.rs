@@ -41,3 +41,8 @@ pub mod error {
     pub use tensorferry_dataset::error::{Advice, ComponentId, Error, Hint, Result};
     pub use tensorferry_io::{Advice as FileAdvice, Error as IoError, Hint as FileHint};
 }
+
+// The Rust code of the documents runs with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/start/rust.md")]
+mod start {}

@@ -9,7 +9,7 @@ pub struct Options {
     /// Maximum memory of an iteration, in bytes. It covers elements that are computed or in
     /// progress, the last one that was handed out, and the groups of
     /// [`Dataset::shuffle_blocks`](crate::stage::Dataset::shuffle_blocks) over files that are read.
-    /// In [`Mode::Direct`](tensorferry_io::storage::mode::Mode::Direct) it also covers 4 MiB for
+    /// In [`Mode::Direct`](tensorferry_io::Mode::Direct) it also covers 4 MiB for
     /// each thread that reads and each array that is read in order. If memory is short, there are
     /// fewer groups and threads. One element and the reads of one thread are always allowed. By
     /// default, 256 MiB for elements alone.
