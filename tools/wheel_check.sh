@@ -5,6 +5,7 @@
 # temporary folder from its packages. That needs qemu-aarch64, apt-get and dpkg-deb, and no root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+unset PYTHONPATH
 python=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
