@@ -183,7 +183,7 @@ wheel-aarch64:
 # pip builds it as a user would: with its own copy of maturin, and nothing of this folder.
 sdist: $(call have,build wheel)
 	rm -rf dist/*.tar.gz $(VENV)-sdist
-	$(VENV_PYTHON) -m maturin sdist --quiet --out dist
+	$(VENV_PYTHON) -m maturin sdist --out dist
 	$(VENV_PYTHON) -m twine check --strict dist/*.tar.gz
 	$(VENV_PYTHON) -m cffconvert --validate
 	$(PYTHON) -m venv $(VENV)-sdist
