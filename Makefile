@@ -17,7 +17,11 @@
 #   make docs       the site in site/, with the Rust documentation; the conversion table; the examples of Rust as tests
 #   make site       the site alone
 #   make site-check   the site, and every page of it in Chromium; screenshots in site-screenshots/
-#   make wheel      an abi3 wheel in dist/
+#   make wheel      an abi3 wheel in dist/, for Linux with glibc 2.28 or later, checked
+#   make wheel-aarch64   the same for 64-bit ARM, cross-compiled
+#   make sdist      the source distribution in dist/; the wheel is built from it in a clean environment
+#   make wheel-check     tries the wheels of dist/ with NumPy alone, that of another processor under qemu-user
+#   make check-targets   whether the crates compile for macOS, Windows and other Linux
 #   make clean      removes all of the above, and .venv
 
 SHELL := bash
@@ -25,7 +29,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help demo build test test-tensorflow lint msrv deny semver publish-check publish bench bench-rust fuzz sanitize \
-	examples docs site site-check chromium wheel clean
+	examples docs site site-check chromium wheel wheel-aarch64 sdist wheel-check check-targets clean
 
 VENV ?= .venv
 FRAMEWORKS ?= default
@@ -106,6 +110,7 @@ lint: build msrv $(call have,lint workflows frameworks test)
 	$(VENV_PYTHON) -m mypy.stubtest tensorferry._internal --mypy-config-file pyproject.toml
 	$(VENV_PYTHON) tools/rust_modules.py
 	$(VENV_PYTHON) tools/prose.py
+	$(VENV_PYTHON) tools/wheel.py --extension python/tensorferry/_internal.abi3.so
 	$(VENV_PYTHON) tools/conversion_table.py --check
 	$(VENV_PYTHON) tools/versions.py
 	$(VENV)/bin/shellcheck .ci/run $(wildcard tools/*.sh)
@@ -131,6 +136,15 @@ semver:
 	tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || { echo "There is no tag yet."; exit 0; }; \
 	cargo semver-checks --version >/dev/null 2>&1 || cargo install cargo-semver-checks --locked --quiet; \
 	cargo semver-checks --workspace --exclude tensorferry-python --baseline-rev "$$tag"
+
+# For other systems, as far as that can be done on this one: lints of all but the foreign-interface crates. Zig compiles the C code.
+TARGETS ?= aarch64-unknown-linux-gnu aarch64-unknown-linux-musl aarch64-apple-darwin x86_64-pc-windows-gnu
+PORTABLE := $(addprefix -p tensorferry,-core -io -dataset) -p tensorferry -p tensorferry-cli
+check-targets: export CARGO_TARGET_DIR := $(CURDIR)/target/targets
+check-targets: $(call have,wheel)
+	for target in $(TARGETS); do \
+		echo "== $$target"; rustup target list --installed | grep -qx "$$target" || rustup target add "$$target"; \
+		$(WITH_TOOLS) cargo-zigbuild clippy --quiet $(PORTABLE) --target "$$target" -- -D warnings; done
 
 # Every crate that is published, packed and built from its package: versions, READMEs and licences included.
 publish-check:
@@ -200,11 +214,35 @@ chromium:
 		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } || \
 		{ echo "Chromium is not installed (on Debian and Ubuntu: apt install chromium). WITHOUT_BROWSER=1 does without." >&2; exit 1; }
 
-# The tag is the promise: one wheel for every Python from 3.11 on. `ls` fails where no wheel carries it.
-wheel: $(call have,build)
-	rm -rf dist
-	$(VENV_PYTHON) -m maturin build --release --quiet --out dist
-	ls dist/tensorferry-*-cp311-abi3-*.whl
+# Zig links with the symbols of that glibc, whatever this machine has.
+WHEEL_TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+WHEEL_OPTIONS := $(if $(findstring -linux-gnu,$(WHEEL_TARGET)),--zig --compatibility manylinux_2_28 --auditwheel check)
+WHEELS = dist/tensorferry-*-cp311-abi3-*$(firstword $(subst -, ,$(WHEEL_TARGET))).whl
+# cargo-zigbuild is started by name.
+WITH_TOOLS = PATH="$(abspath $(VENV))/bin:$$PATH"
+
+wheel: $(call have,build wheel)
+	rustup target list --installed | grep -qx $(WHEEL_TARGET) || rustup target add $(WHEEL_TARGET)
+	rm -f $(WHEELS)
+	$(WITH_TOOLS) $(VENV_PYTHON) -m maturin build --release --quiet --target $(WHEEL_TARGET) $(WHEEL_OPTIONS) --out dist
+	$(VENV_PYTHON) tools/wheel.py $(WHEELS)
+	$(VENV_PYTHON) -m twine check --strict $(WHEELS)
+
+wheel-aarch64:
+	$(MAKE) wheel WHEEL_TARGET=aarch64-unknown-linux-gnu
+
+# pip builds it as a user would: with its own copy of maturin, and nothing of this folder.
+sdist: $(call have,build wheel)
+	rm -rf dist/*.tar.gz $(VENV)-sdist
+	$(VENV_PYTHON) -m maturin sdist --out dist
+	$(VENV_PYTHON) -m twine check --strict dist/*.tar.gz
+	$(VENV_PYTHON) -m cffconvert --validate
+	$(PYTHON) -m venv $(VENV)-sdist
+	$(VENV)-sdist/bin/python -m pip install --quiet dist/*.tar.gz
+	cd $(VENV)-sdist && bin/python $(CURDIR)/tools/smoke.py
+
+wheel-check: $(VENV)/.made
+	PYTHON=$(PYTHON) tools/wheel_check.sh dist/*.whl
 
 clean:
 	cargo clean

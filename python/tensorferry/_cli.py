@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
+from tensorferry._doctor.facts import facts
 from tensorferry._internal import run_command
 
 
@@ -13,4 +14,4 @@ def main() -> int:
     # The command handles Ctrl-C itself. Python's handler would raise KeyboardInterrupt after it
     # has ended.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return run_command(sys.argv)
+    return run_command(sys.argv, facts)

@@ -137,6 +137,7 @@ def test_files_may_have_any_name(folder, name) -> None:
         (["stream", "a.npy", "--mode", ""], "auto map read direct"),
         (["convert", "a.npy", "o", "--to", "np"], "npy npz"),
         (["completions", "f"], "fish"),
+        (["do"], "doctor"),
     ],
 )
 def test_bash_completes_words(words, expected) -> None:

@@ -4,6 +4,7 @@
 mod arguments;
 mod commands;
 mod convert;
+mod doctor;
 mod interrupt;
 mod outcome;
 mod progress;
@@ -12,6 +13,8 @@ mod summary;
 mod usage;
 mod warnings;
 mod words;
+
+pub use doctor::Host;
 
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -25,12 +28,21 @@ enum Command {
     Check(commands::Check),
     Convert(commands::Convert),
     Stream(commands::Stream),
+    Doctor(commands::Doctor),
     Completions(commands::Completions),
 }
 
 /// Runs the command with these arguments, the first of which is its name. Prints errors on stderr,
 /// and returns the exit status.
 pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> u8 {
+    run_in(None, arguments)
+}
+
+/// [`run`] in a program that has facts of its own for `tensorferry doctor`.
+pub fn run_in<T: Into<OsString> + Clone>(
+    host: Option<&dyn Host>,
+    arguments: impl IntoIterator<Item = T>,
+) -> u8 {
     let command = match Command::try_parse_from(arguments) {
         Ok(command) => command,
         Err(error) => return outcome::not_parsed(&error),
@@ -44,6 +56,7 @@ pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) ->
         Command::Check(check) => check.run(&mut out, &cancel),
         Command::Convert(convert) => convert.run(&mut out, &cancel),
         Command::Stream(stream) => stream.run(&mut out, &cancel),
+        Command::Doctor(doctor) => doctor.run(host, &mut out, &cancel),
         Command::Completions(completions) => completions.run(Command::command(), &mut out),
     };
     // Output appears before the error.

@@ -12,9 +12,10 @@ use tensorferry::error::{
 use tensorferry::{Error, ErrorKind, Format, Misfits};
 
 /// The exit statuses, for `--help`.
-pub(crate) const STATUSES: &str = "Exit status: 0 success; 1 the data are damaged or do not fit; 2 \
-    the arguments are wrong; 3 the system refused (no such file, no permission, a full disk, no \
-    memory); 129, 130, 143 a signal (a lost terminal, Ctrl-C, SIGTERM); 141 the output was closed.";
+pub(crate) const STATUSES: &str = "Exit status: 0 success; 1 the data are damaged or do not fit, \
+    or doctor found a problem; 2 the arguments are wrong; 3 the system refused (no such file, no \
+    permission, a full disk, no memory); 129, 130, 143 a signal (a lost terminal, Ctrl-C, \
+    SIGTERM); 141 the output was closed.";
 
 /// The data are damaged, or do not fit.
 const DATA: u8 = 1;

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod open;
 pub mod storage;
 pub mod sync;
+pub mod system;
 pub mod write;
 
 pub use array::array::Array;

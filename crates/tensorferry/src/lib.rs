@@ -19,7 +19,6 @@ pub mod dataset {
     pub use tensorferry_io::{CancelToken, Source, interrupt, interruptible};
 }
 
-pub use tensorferry_io::convert;
 pub use tensorferry_io::{
     Array, Arrays, Capabilities, FeatureSpec, Format, Mmap, Mode, OpenOptions, Opened, Progress,
     RaggedArray, Raw, ReadAt, ReadRange, ResumableWrite, RowReader, Stored, Strings, Verified,
@@ -27,6 +26,7 @@ pub use tensorferry_io::{
     open_raw, open_sources, open_with, remove_leftovers, save, save_arrays, save_arrays_with,
     save_examples, save_npy, save_resumable, smallest_dtype, value_range, verify, write_file,
 };
+pub use tensorferry_io::{convert, system};
 
 pub use tensorferry_core::{
     ALIGNMENT, Buffer, BufferMut, ByteOrder, Casting, CpuLevel, DType, Dims, Element, ErrorKind,

@@ -3,11 +3,13 @@
 mod check;
 mod completions;
 mod convert;
+mod doctor;
 mod inspect;
 mod stream;
 
 pub(crate) use check::Check;
 pub(crate) use completions::Completions;
 pub(crate) use convert::Convert;
+pub(crate) use doctor::Doctor;
 pub(crate) use inspect::Inspect;
 pub(crate) use stream::Stream;

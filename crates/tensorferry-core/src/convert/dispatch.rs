@@ -93,9 +93,11 @@ impl CpuLevel {
         Self::ALL.iter().copied().filter(|&level| level <= Self::detect())
     }
 
-    /// The highest level of this CPU.
+    /// The highest level of this CPU, whatever `TENSORFERRY_CPU_LEVEL` says. Without the feature
+    /// `std`, that of the build's target.
     #[cfg(target_arch = "x86_64")]
-    fn detect() -> Self {
+    #[must_use]
+    pub fn detect() -> Self {
         if !has!("avx2" "fma" "f16c" "bmi1" "bmi2" "lzcnt") {
             Self::Base
         } else if has!("avx512f" "avx512bw" "avx512dq" "avx512vl") {
@@ -105,8 +107,10 @@ impl CpuLevel {
         }
     }
 
+    /// The highest level of this CPU.
     #[cfg(not(target_arch = "x86_64"))]
-    fn detect() -> Self {
+    #[must_use]
+    pub fn detect() -> Self {
         Self::Base
     }
 

@@ -12,9 +12,14 @@ pub(crate) fn holds(bytes: u64, limit: Option<usize>) -> bool {
 
 /// Number of bytes of memory that this process may use.
 pub(crate) fn usable() -> u64 {
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let least = groups.lines().filter_map(group_limit).chain(address_space()).min();
+    let least = group().into_iter().chain(address_space()).min();
     (physical_memory() as u64).min(least.unwrap_or(u64::MAX))
+}
+
+/// The lowest limit of the control groups of this process.
+pub(crate) fn group() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups.lines().filter_map(group_limit).min()
 }
 
 /// The lowest limit of a control group and its parents, from a line of `/proc/self/cgroup`:

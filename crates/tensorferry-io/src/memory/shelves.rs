@@ -158,6 +158,11 @@ pub(super) static POOL: Pool = Pool::new(UNKNOWN);
 /// The limit has not been computed yet.
 const UNKNOWN: usize = usize::MAX;
 
+/// Bytes of unused memory that the pool keeps at most.
+pub(crate) fn pool_limit() -> usize {
+    POOL.limit()
+}
+
 impl Pool {
     pub(super) const fn new(limit: usize) -> Self {
         Self { shelves: BriefLock::new(Shelves::new()), limit: AtomicUsize::new(limit) }

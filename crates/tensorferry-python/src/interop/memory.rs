@@ -9,7 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCapsule, PyString};
-use std::ffi::{c_char, c_void};
+use std::ffi::c_void;
 use std::ptr;
 use std::sync::Mutex;
 use tensorferry::buffers::pool::{self, PoolBuffer};
@@ -69,7 +69,8 @@ pub(crate) fn empty<'py>(
 /// NumPy's `PyDataMem_Handler`, version 1 (NEP 49).
 #[repr(C)]
 struct Handler {
-    name: [c_char; 127],
+    /// `char` in C, which is signed on some processors only.
+    name: [u8; 127],
     version: u8,
     ctx: *mut c_void,
     malloc: extern "C" fn(*mut c_void, usize) -> *mut c_void,
@@ -91,11 +92,11 @@ static HANDLER: Handler = Handler {
     free: handler_free,
 };
 
-const fn name(text: &[u8]) -> [c_char; 127] {
+const fn name(text: &[u8]) -> [u8; 127] {
     let mut name = [0; 127];
     let mut i = 0;
     while i < text.len() {
-        name[i] = text[i].cast_signed();
+        name[i] = text[i];
         i += 1;
     }
     name

@@ -18,6 +18,7 @@ mod extents;
 pub mod file;
 mod fill;
 mod pending_read;
+pub mod probe;
 pub mod queue;
 pub mod queue_pool;
 #[cfg(test)]

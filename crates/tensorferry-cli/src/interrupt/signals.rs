@@ -1,5 +1,4 @@
-//! Ctrl-C (SIGINT), SIGTERM and the end of a terminal (SIGHUP) cancel the work, which then removes
-//! its temporary files.
+//! Handlers of signals.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;

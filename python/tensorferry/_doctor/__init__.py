@@ -1,0 +1,1 @@
+"""What ``tensorferry doctor`` says about Python, its packages and the frameworks."""
