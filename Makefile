@@ -33,6 +33,8 @@ SHELL := bash
 
 VENV ?= .venv
 FRAMEWORKS ?= default
+# Processes that run the Python tests. Each imports the frameworks, which takes about 2 GB.
+WORKERS ?= 2
 FUZZ_SECONDS ?= 30
 # What cargo-deny checks. Advisories need its database, which is on GitHub: without it, DENY="bans licenses sources".
 DENY ?= all
@@ -83,7 +85,7 @@ demo: build $(call have,frameworks demo)
 
 test: build $(call have,$(TEST_GROUPS))
 	cargo test --workspace $(FEATURES)
-	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) $(VENV_PYTHON) -m pytest
+	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 
 # PYTHON has to be one that this TensorFlow has wheels for: PYTHON=python3.11 for all from 2.16 on.
 TENSORFLOW_PYTHON = .venv-tensorflow-$(TENSORFLOW)/bin/python
