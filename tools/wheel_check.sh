@@ -32,10 +32,11 @@ emulated() {
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
         "http://deb.debian.org/debian bookworm main" >"$work/sources.list"
     apt_arm64 update
-    apt_arm64 install --download-only -y python3 >/dev/null
+    # NumPy needs the second one.
+    apt_arm64 install --download-only -y python3 libstdc++6 >/dev/null
     for package in "$work"/apt/archives/*.deb; do dpkg-deb -x "$package" "$work/root"; done
     # That Python is 3.11.
-    "$python" -m pip install --quiet --target "$work/packages" --only-binary :all: \
+    "$python" -m pip install --quiet --root-user-action ignore --target "$work/packages" --only-binary :all: \
         --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 --python-version 3.11 \
         --implementation cp --abi cp311 --abi abi3 "$1"
     # Children are started by the emulator's path too.

@@ -1,5 +1,6 @@
 //! The `tensorferry` command in a Python process.
 
+use crate::runtime::attach::{attached, call};
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::ffi::OsString;
@@ -10,8 +11,8 @@ struct Interpreter(Py<PyAny>);
 
 impl Host for Interpreter {
     fn facts(&self, seconds: u64) -> Result<String, String> {
-        Python::attach(|py| self.0.call1(py, (seconds,))?.extract(py))
-            .map_err(|error: PyErr| error.to_string())
+        attached(|py| call(self.0.bind(py), (seconds,))?.extract())
+            .map_err(|error| error.to_string())
     }
 }
 

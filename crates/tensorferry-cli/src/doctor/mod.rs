@@ -15,6 +15,7 @@ use crate::words::printable;
 use findings::Problem;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
+use std::path::Path;
 
 /// The version of the `--json` document: it changes if a name changes its meaning or is removed.
 const VERSION: u32 = 1;
@@ -82,9 +83,42 @@ pub(crate) fn write_json(out: &mut dyn Write, found: Findings) -> io::Result<()>
 
 /// Text without control characters, and with `~` for the user's folder: it is pasted in public.
 fn shown(text: &str) -> String {
-    let text = printable(text);
-    match std::env::home_dir().as_deref().and_then(std::path::Path::to_str) {
-        Some(home) if home.len() > 1 => text.replace(&format!("{home}/"), "~/"),
-        _ => text,
+    let home = std::env::home_dir();
+    let home = home.as_deref().and_then(Path::to_str).unwrap_or_default();
+    without_home(&printable(text), home)
+}
+
+/// Replaces paths that begin with a folder.
+fn without_home(text: &str, home: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(home).filter(|_| home.len() > 1) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[home.len()..];
+        shown.push_str(before);
+        // Not within the path of another folder, or a longer name.
+        let begins =
+            !shown.ends_with(|last: char| last.is_alphanumeric() || "/._-~".contains(last));
+        shown.push_str(if begins && after.starts_with('/') { "~" } else { home });
+        rest = after;
+    }
+    shown + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_in_the_users_folder_are_shortened() {
+        for (text, expected) in [
+            ("/home/a/b: ext4, /home/a/c", "~/b: ext4, ~/c"),
+            ("/mnt/home/a/b", "/mnt/home/a/b"),
+            ("/home/ab", "/home/ab"),
+            ("PATH=/home/a/b", "PATH=~/b"),
+        ] {
+            assert_eq!(without_home(text, "/home/a"), expected);
+        }
+        assert_eq!(without_home("/a/b", "/"), "/a/b");
+        assert_eq!(without_home("/a/b", ""), "/a/b");
     }
 }
