@@ -1,4 +1,4 @@
-"""Make the pictures of the command: `pictures.py FOLDER`.
+"""Make the pictures of the command, and copy the chart of the README: `pictures.py FOLDER`.
 
 The command runs in a pseudo-terminal, and what it shows becomes an SVG. The report of `inspect` is
 a page of its own, and a screenshot of it if Chromium is installed.
@@ -24,6 +24,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = os.environ.get("TENSORFERRY_COMMAND") or str(ROOT / "target/release/tensorferry")
+CHART = ROOT / "benchmarks/record/chart.svg"
 COLUMNS = 100
 #: Rows of the files of tokens: enough for a few frames of the progress bar.
 ROWS = 200_000
@@ -98,6 +99,7 @@ def screenshot(page: Path, picture: Path) -> None:
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(CHART, folder)
     with tempfile.TemporaryDirectory() as name:
         data = Path(name)
         make_data(data)
