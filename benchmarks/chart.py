@@ -88,7 +88,9 @@ def workloads() -> list[str]:
 
 
 def draw(rows: list[Row], path: Path, setting: str) -> None:
-    """Draws the panels one below the other. Every workload must be among the rows."""
+    """Draws the panels one below the other, and the setting below them. Every workload must be
+    among the rows.
+    """
     found = [_bars(panel, rows) for panel in PANELS]
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "tensorferry", "font.size": 9})
     heights = [len(bars) + 1.0 for _, bars in found]
@@ -97,7 +99,8 @@ def draw(rows: list[Row], path: Path, setting: str) -> None:
     )
     for panel, (unit, bars), axis in zip(PANELS, found, axes, strict=True):
         _panel(axis, panel, unit, bars)
-    figure.text(0.01, 0.005, setting, fontsize=7, color=FAINT)
+    legend = "In brackets: how many times as fast tensorferry is."
+    figure.text(0.01, 0.005, f"{legend}\n{setting}", fontsize=7, color=FAINT)
     figure.subplots_adjust(left=0.27, right=0.88, top=0.95, bottom=0.05, hspace=0.55)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

@@ -66,11 +66,7 @@ def update_readme(record: Path) -> None:
     """Draw the chart from a record, and put it between the README's two marks."""
     found = json.loads(record.read_text())
     rows = [from_json(row) for row in found["rows"]]
-    chart.draw(
-        rows,
-        FOLDER / "chart.svg",
-        f"{setting()}; {found['date']}. In brackets: how many times as fast tensorferry is.",
-    )
+    chart.draw(rows, FOLDER / "chart.svg", f"{setting()}; {found['date']}")
     text = README.read_text()
     if not SECTION.search(text):
         raise SystemExit(f"{README.name} has no '<!-- bench:start -->' and '<!-- bench:end -->'")
@@ -79,7 +75,7 @@ def update_readme(record: Path) -> None:
         f"![Speed beside peers: {', '.join(panel.title for panel in chart.PANELS)}]"
         "(benchmarks/record/chart.svg)\n\n"
         f"Measured by `{COMMAND}` on {found['date']}: {setting()}. Medians, all sides in turns in "
-        "one process, values checked.\n"
+        "one process, values checked. "
         f"[Every workload, with its target]({place}.md): reached or not, and what bounds it."
     )
     README.write_text(SECTION.sub(lambda found: f"{found[1]}\n{section}\n\n{found[2]}", text))

@@ -87,7 +87,9 @@ fn kind(metadata: &Metadata) -> &'static str {
 mod platform {
     use std::fs::{File, FileType, Metadata, OpenOptions};
     use std::io::Result;
-    use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+    #[cfg(target_os = "linux")]
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
     use std::path::Path;
 
     /// Opens a file without waiting for the other end of a pipe; if `own`, without following a

@@ -8,9 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Minimum alignment of reads. Disks do not read less, even if they accept it.
-const BLOCK: u64 = 4096;
-
 /// Files that are read together, by index.
 pub(crate) trait Files {
     /// # Errors
@@ -90,13 +87,15 @@ impl DirectFile {
 
 #[cfg(target_os = "linux")]
 mod platform {
-    use super::BLOCK;
     use crate::storage::local::direct::spans::MOST;
     use rustix::fs::{AtFlags, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, statx};
     use std::fs::{File, OpenOptions};
     use std::io;
     use std::os::unix::fs::OpenOptionsExt;
     use std::path::Path;
+
+    /// Minimum alignment of reads. Disks do not read less, even if they accept it.
+    const BLOCK: u64 = 4096;
 
     /// The file and its alignment. `None` if it cannot bypass the page cache.
     pub(super) fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
