@@ -303,7 +303,7 @@ def test_astype_converts_checked():
     ("dtype", "kind"),
     [
         ("nonsense", TypeError),
-        (object(), TypeError),
+        pytest.param(object(), TypeError, id="an object"),
         (np.dtype("M8[s]"), (TypeError, ValueError)),
         ("U3", (TypeError, ValueError)),
     ],
@@ -317,7 +317,10 @@ def test_dtypes_that_tensors_lack(dtype, kind):
 
 @pytest.mark.parametrize(
     "value",
-    ["abc", None, {}, object(), [None], np.array(["a"]), np.zeros(2, "M8[s]"), [[1], [2, 3]]],
+    [
+        *("abc", None, {}, [None], np.array(["a"]), np.zeros(2, "M8[s]"), [[1], [2, 3]]),
+        pytest.param(object(), id="an object"),
+    ],
     ids=repr,
 )
 def test_values_without_numbers(value):

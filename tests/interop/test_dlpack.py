@@ -303,7 +303,9 @@ def test_a_version_from_the_future_is_refused():
     assert alive
 
 
-@pytest.mark.parametrize("what", [None, 5, "capsule", object()], ids=repr)
+@pytest.mark.parametrize(
+    "what", [None, 5, "capsule", pytest.param(object(), id="an object")], ids=repr
+)
 def test_a_producer_must_return_a_capsule(what):
     with pytest.raises(errors.Error):
         tensorferry.tensor(Producer(what))
