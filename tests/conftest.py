@@ -26,9 +26,12 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
-# In the background of a shell, Ctrl-C is ignored, also by child processes that tests interrupt.
+# In the background of a shell and under nohup, these signals are ignored, also by child processes
+# that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

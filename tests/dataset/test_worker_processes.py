@@ -15,9 +15,8 @@ from tests.support.paths import ROOT
 
 COUNT = 48
 METHODS = ["fork", "spawn", "forkserver"]
-# The tests fork beside threads of other libraries. JAX and Python 3.12 warn of that.
+# The tests fork beside threads of other libraries. Python 3.12 warns of that.
 pytestmark = [
-    pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning"),
     pytest.mark.filterwarnings(
         "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
     ),

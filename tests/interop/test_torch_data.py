@@ -19,12 +19,11 @@ import torch
 from tensorferry.torch import IterableDataset
 from torch.utils import data
 
-# The tests fork beside threads of other libraries. JAX and Python 3.12 warn of that.
+# The tests fork beside threads of other libraries. Python 3.12 warns of that.
 pytestmark = [
     pytest.mark.torch,
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
     pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning"),
-    pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning"),
     pytest.mark.filterwarnings(
         "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
     ),
