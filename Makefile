@@ -238,7 +238,7 @@ sdist: $(call have,build wheel)
 	rm -rf dist/*.tar.gz $(VENV)-sdist
 	$(VENV_PYTHON) -m maturin sdist --out dist
 	$(VENV_PYTHON) -m twine check --strict dist/*.tar.gz
-	$(VENV_PYTHON) -m cffconvert --validate
+	$(VENV)/bin/cffconvert --validate
 	$(PYTHON) -m venv $(VENV)-sdist
 	$(VENV)-sdist/bin/python -m pip install --quiet dist/*.tar.gz
 	cd $(VENV)-sdist && bin/python $(CURDIR)/tools/smoke.py
@@ -248,5 +248,5 @@ wheel-check: $(VENV)/.made
 
 clean:
 	cargo clean
-	rm -rf dist site site-screenshots .out/pages .out/pictures fuzz/target .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV) .venv-tensorflow-* python/tensorferry/*.so
+	rm -rf dist site site-screenshots .out/pages .out/pictures fuzz/target .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV) $(VENV)-sdist .venv-tensorflow-* python/tensorferry/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
