@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
+use tensorferry_io::memory::room::copied;
 use tensorferry_io::sync::fork_safe::ForkSafe;
 
 /// Default number of blocks per group.
@@ -202,14 +203,14 @@ impl BlockShuffle {
         let (Some(kind), Some(first), Some(last)) =
             (self.kind(columns, out.len(), cx), requests.first(), requests.last())
         else {
-            return Ok(requests.to_vec());
+            return Ok(copied(requests)?);
         };
         let (len, row) = (requests.len() as u64, kind.rows.iter().sum::<usize>() as u64);
         // Other shards may read the elements in between.
         let distance = last.index.wrapping_sub(first.index);
         let dense = distance < len.saturating_mul(1 + READ_ALONG / row.max(1));
         if !dense || !requests.is_sorted_by(|a, b| a.index < b.index) {
-            return Ok(requests.to_vec());
+            return Ok(copied(requests)?);
         }
         let order = self.order(kind.round);
         let mut goes_on = self.goes_on(first, last, len);

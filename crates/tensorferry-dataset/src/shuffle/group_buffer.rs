@@ -17,6 +17,7 @@ use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::memory::pool;
+use tensorferry_io::memory::room::list_of;
 
 /// Bytes of rows in a part.
 const PART_BYTES: usize = 4 << 20;
@@ -201,7 +202,7 @@ impl Claim<'_> {
         let slots = (group.blocks - first).min(*blocks) * order.block();
         let slots = usize::try_from(slots)
             .map_err(|_| Error::Core(CoreError::Allocation { bytes: usize::MAX }))?;
-        let mut requests = Vec::with_capacity(slots);
+        let mut requests = list_of(slots)?;
         for (block, start) in
             (first..group.blocks.min(first + blocks)).zip((0..slots).step_by(index(order.block())))
         {

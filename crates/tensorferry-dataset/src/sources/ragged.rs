@@ -14,6 +14,7 @@ use tensorferry_io::array::row_source::RowRun;
 use tensorferry_io::array::tensor_rows::Source;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
+use tensorferry_io::memory::room::list_of;
 
 /// Rows of different lengths: values, and where each row lies in them.
 ///
@@ -182,7 +183,7 @@ impl RaggedRows {
         out: &mut RowsOut<'_>,
         cx: &Context,
     ) -> Result<()> {
-        let (mut runs, mut next) = (Vec::<RowRun>::with_capacity(parts.len()), parts.iter());
+        let (mut runs, mut next) = (list_of::<RowRun>(parts.len())?, parts.iter());
         array.splits.each(parts.iter().map(|part| part.index), |start, row| {
             let Some(part) = next.next().filter(|part| part.len > 0) else { return Ok(()) };
             if part.start.saturating_add(part.len) > row {

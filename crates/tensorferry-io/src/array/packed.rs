@@ -9,6 +9,7 @@ use crate::gather::request::RowRequest;
 use crate::gather::rows_out::RowsOut;
 use crate::gather::rows_out::copy_view;
 use crate::memory::pool;
+use crate::memory::room::list_of;
 use crate::storage::engine::engine;
 use crate::storage::located::Located;
 use crate::storage::mode::Mode;
@@ -87,7 +88,7 @@ impl Packed {
         if row == 0 {
             return Ok(());
         }
-        let mut pieces = Vec::with_capacity(runs.len());
+        let mut pieces = list_of(runs.len())?;
         let mut columns = Vec::new();
         for (run, out) in runs.iter().zip(slots(bytes, row, runs)?) {
             let array = &self.arrays[run.part];

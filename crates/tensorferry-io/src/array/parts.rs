@@ -2,6 +2,7 @@
 
 use crate::array::row_source::RowRun;
 use crate::gather::request::{RowRequest, no_row};
+use crate::memory::room::{Room, list_of};
 use tensorferry_core::{Error, Result};
 
 /// The ranges of rows of the parts.
@@ -102,6 +103,7 @@ impl Parts {
                 last.len += 1;
             } else {
                 let (part, row) = self.find(request.index)?;
+                runs.make_room(1)?;
                 runs.push(Run { part, row, slot: request.slot, len: 1 });
             }
             end = request.index.checked_add(1);
@@ -116,7 +118,7 @@ impl Parts {
     /// # Errors
     /// As [`Parts::find`].
     pub(crate) fn cut(&self, runs: &[RowRun]) -> Result<Vec<Run>> {
-        let mut all = Vec::with_capacity(runs.len());
+        let mut all = list_of(runs.len())?;
         for run in runs {
             let mut done = 0;
             while done < run.len {
@@ -143,7 +145,7 @@ pub(crate) fn slots<'a>(
     runs: &[Run],
 ) -> Result<Vec<&'a mut [u8]>> {
     let (len, mut done) = (out.len(), 0_usize);
-    let mut all = Vec::with_capacity(runs.len());
+    let mut all = list_of(runs.len())?;
     for run in runs {
         let start = run.slot.checked_mul(row).and_then(|start| start.checked_sub(done));
         let cut =

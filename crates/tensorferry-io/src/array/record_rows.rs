@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::gather::request::RowRequest;
 use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
+use crate::memory::room::list_of;
 use crate::storage::engine::engine;
 use crate::storage::mode::Mode;
 use crate::storage::read_at::{Extent, Piece, ReadAt, ReadEngine};
@@ -77,8 +78,8 @@ impl RecordRows {
         let Some(file) = runs.first().map(|run| &self.files[run.part]) else { return Ok(()) };
         let rows: usize = runs.iter().map(|run| run.len).sum();
         let mut block = pool::take(rows * file.row)?;
-        let (mut pieces, mut rest) = (Vec::with_capacity(runs.len()), block.as_mut_slice());
-        let mut requests = Vec::with_capacity(rows);
+        let (mut pieces, mut rest) = (list_of(runs.len())?, block.as_mut_slice());
+        let mut requests = list_of(rows)?;
         for run in runs {
             let (here, later) = rest.split_at_mut(run.len * file.row);
             let offset = file.offset + run.row * file.row as u64;

@@ -34,6 +34,27 @@ pub fn collected<T, E: From<Error>>(
     Ok(all)
 }
 
+/// An empty list with space for `len` items.
+///
+/// # Errors
+/// [`Error::Allocation`].
+pub fn list_of<T>(len: usize) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.make_room(len)?;
+    Ok(list)
+}
+
+/// The items in a list. A list of a batch's rows can be too large for the reserve, which only helps
+/// small allocations: see [`spare`].
+///
+/// # Errors
+/// [`Error::Allocation`].
+pub fn listed<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
+    let mut list = list_of(items.len())?;
+    list.extend(items);
+    Ok(list)
+}
+
 /// A copy of a slice, with fallible allocation.
 ///
 /// # Errors

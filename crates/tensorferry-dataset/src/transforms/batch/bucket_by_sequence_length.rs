@@ -192,7 +192,7 @@ impl Buckets {
 
     /// The batch of these elements of a bucket.
     fn batch(&self, bucket: usize, indices: &[u64], cx: &Context) -> Result<Element> {
-        let requests = requests(indices);
+        let requests = requests(indices)?;
         if self.options.no_padding {
             for (at, part) in self.measured.parts().iter().enumerate() {
                 if part.is_measured && !self.options.strings.iter().any(|one| one.component == at) {
@@ -302,7 +302,7 @@ impl BucketIter {
         if count == 0 {
             return Ok(None);
         }
-        let requests = consecutive(self.position, count);
+        let requests = value_of!(step(consecutive(self.position, count)));
         let component = self.buckets.options.component;
         let lengths = self.buckets.measured.lengths(component, &requests, &self.cx);
         self.lengths = value_of!(step(lengths)).into();

@@ -8,6 +8,7 @@ use tensorferry_core::{ByteOrder, DType, Dims, Layout, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::memory::pool;
+use tensorferry_io::memory::room::{copied, listed};
 
 /// Bytes to gather between two checks for cancellation.
 const PART_BYTES: usize = 16 << 20;
@@ -135,7 +136,7 @@ impl Measured {
             .map(|(room, part)| RowsOut { bytes: room.bytes(), row: part.bytes })
             .collect();
         let most = (PART_BYTES / parts().map(|part| part.bytes).sum::<usize>().max(1)).max(1);
-        for some in requests.to_vec().chunks_mut(most) {
+        for some in copied(requests)?.chunks_mut(most) {
             cx.cancel.check()?;
             self.input.stage.gather(Columns::Some(fixed), some, &mut out, cx)?;
         }
@@ -172,27 +173,36 @@ impl Measured {
 
 /// Whole rows of these lengths, each at the slot that `slot` returns for its request and the number
 /// of values before it.
+///
+/// # Errors
+/// [`tensorferry_core::Error::Allocation`].
 pub(crate) fn whole_rows(
     requests: &[RowRequest],
     lengths: &[usize],
     slot: impl Fn(&RowRequest, usize) -> usize,
-) -> Vec<RowPart> {
+) -> Result<Vec<RowPart>> {
     let mut before = 0;
     let row = |(request, &len): (&RowRequest, &usize)| {
         let slot = slot(request, before);
         before += len;
         RowPart { index: request.index, start: 0, len, slot }
     };
-    requests.iter().zip(lengths).map(row).collect()
+    Ok(listed(requests.iter().zip(lengths).map(row))?)
 }
 
 /// Requests for elements.
-pub(crate) fn requests(indices: &[u64]) -> Vec<RowRequest> {
+///
+/// # Errors
+/// [`tensorferry_core::Error::Allocation`].
+pub(crate) fn requests(indices: &[u64]) -> Result<Vec<RowRequest>> {
     let slots = indices.iter().enumerate();
-    slots.map(|(slot, index)| RowRequest { index: *index, slot }).collect()
+    Ok(listed(slots.map(|(slot, index)| RowRequest { index: *index, slot }))?)
 }
 
 /// Requests for consecutive elements.
-pub(crate) fn consecutive(start: u64, len: usize) -> Vec<RowRequest> {
-    (0..len).map(|slot| RowRequest { index: start + slot as u64, slot }).collect()
+///
+/// # Errors
+/// [`tensorferry_core::Error::Allocation`].
+pub(crate) fn consecutive(start: u64, len: usize) -> Result<Vec<RowRequest>> {
+    Ok(listed((0..len).map(|slot| RowRequest { index: start + slot as u64, slot }))?)
 }

@@ -195,7 +195,7 @@ impl PaddedBatch {
                 return Ok(Vec::new());
             };
             let mut room = part.room(&[requests.len(), longest])?;
-            let mut rows = whole_rows(requests, &lengths, |request, _| request.slot * longest);
+            let mut rows = whole_rows(requests, &lengths, |request, _| request.slot * longest)?;
             measured.gather(at, &mut rows, &mut room, cx)?;
             let slots = room.bytes().chunks_exact_mut((longest * part.bytes).max(1));
             for (slot, len) in slots.zip(&lengths) {
@@ -431,7 +431,7 @@ impl Stage for PaddedBatch {
         let batch = if self.even {
             stacked(&self.input, start, len, "padded_batch", cx)
         } else {
-            self.of(&consecutive(start, len), cx)
+            self.of(&consecutive(start, len)?, cx)
         };
         batch.map_err(|error| self.input.explain(error).at_element("padded_batch", index))
     }

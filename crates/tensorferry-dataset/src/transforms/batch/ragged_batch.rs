@@ -182,7 +182,7 @@ pub(crate) fn gathered_rows(
     cx: &Context,
 ) -> Result<Vec<Value>> {
     let mut room = part.room(&[lengths.iter().sum()])?;
-    let mut rows = whole_rows(requests, &lengths, |_, before| before);
+    let mut rows = whole_rows(requests, &lengths, |_, before| before)?;
     measured.gather(at, &mut rows, &mut room, cx)?;
     Ok(vec![room.freeze()?.into(), splits(lengths.into_iter())?.into()])
 }
@@ -281,7 +281,7 @@ impl Stage for RaggedBatch {
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let start = index.saturating_mul(self.size as u64);
         let len = len_from(&self.input, start, self.size);
-        let made = self.of(&consecutive(start, len), cx);
+        let made = consecutive(start, len).and_then(|requests| self.of(&requests, cx));
         made.map_err(|error| self.input.explain(error).at_element(self.stage(), index))
     }
 
@@ -294,7 +294,7 @@ impl Stage for RaggedBatch {
                 self.named.clone(),
                 BatchOptions { drop_remainder: self.drop_remainder },
             )?;
-            let gather = move |rows: &[u64], cx: &Context| of_source.of(&requests(rows), cx);
+            let gather = move |rows: &[u64], cx: &Context| of_source.of(&requests(rows)?, cx);
             return Ok(picked_batches(picked, &self.input, cx, size, self.stage(), gather));
         }
         batches(&self.input, cx, self.stage(), size, self.make())

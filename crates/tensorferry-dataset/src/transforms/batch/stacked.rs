@@ -10,6 +10,7 @@ use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled, write_row};
 use tensorferry_io::memory::pool;
 use tensorferry_io::memory::room::collected;
+use tensorferry_io::memory::room::list_of;
 
 /// Stacks elements, at least one, along a new first dimension. Without `stop`, it cannot be
 /// interrupted.
@@ -108,7 +109,7 @@ pub(crate) fn gathered(
         .collect();
     let bytes: usize = out.iter().map(|rows| rows.row).sum();
     let most = (PART_BYTES / bytes.max(1)).clamp(1, PART_ROWS);
-    let mut requests = Vec::with_capacity(most.min(len));
+    let mut requests = list_of(most.min(len))?;
     for first in (0..len).step_by(most) {
         cx.cancel.check()?;
         let part = first..len.min(first + most);

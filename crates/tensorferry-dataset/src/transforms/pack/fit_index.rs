@@ -87,7 +87,11 @@ impl FitIndex {
     ) -> Result<Vec<Vec<Fragment>>> {
         let all = windows.clone().flat_map(|window| self.parts(window));
         let request = |(slot, part): (usize, &Part)| RowRequest { index: part.row.into(), slot };
-        let mut requests: Vec<RowRequest> = all.enumerate().map(request).collect();
+        let mut requests = Vec::new();
+        for numbered in all.enumerate() {
+            requests.make_room(1)?;
+            requests.push(request(numbered));
+        }
         let mut lens = vec![0; requests.len()];
         input.stage.lengths(0, &mut requests, &mut lens, cx)?;
         let mut lens = lens.into_iter();

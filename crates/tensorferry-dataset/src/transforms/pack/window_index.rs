@@ -6,6 +6,7 @@ use crate::transforms::batch::measured::consecutive;
 use crate::transforms::pack::fragments::{Fragment, Place, Window, unequal};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::memory::room::Room;
+use tensorferry_io::memory::room::list_of;
 
 /// Rows between two entries of the index.
 const STEP: usize = 64;
@@ -40,7 +41,7 @@ impl Lengths {
         self.lens.clear();
         self.lens.resize(count, 0);
         self.from = row;
-        input.stage.lengths(0, &mut consecutive(row, count), &mut self.lens, cx)?;
+        input.stage.lengths(0, &mut consecutive(row, count)?, &mut self.lens, cx)?;
         Ok(self.lens.first().copied())
     }
 }
@@ -68,9 +69,9 @@ impl WindowIndex {
             before.push(tokens);
             let count = usize::try_from(rows - row).unwrap_or(usize::MAX).min(STEP);
             let (lens, others) = (&mut lens[..count], &mut others[..count]);
-            input.stage.lengths(0, &mut consecutive(row, count), lens, cx)?;
+            input.stage.lengths(0, &mut consecutive(row, count)?, lens, cx)?;
             for at in 1..input.spec().len() {
-                input.stage.lengths(at, &mut consecutive(row, count), others, cx)?;
+                input.stage.lengths(at, &mut consecutive(row, count)?, others, cx)?;
                 let mut pairs = lens.iter().zip(&*others);
                 if let Some(differs) = pairs.position(|(first, other)| first != other) {
                     let row = row + differs as u64;
@@ -103,7 +104,7 @@ impl WindowIndex {
     ) -> Result<Vec<Vec<Fragment>>> {
         let mut lengths = Lengths::new();
         let mut next = None;
-        let mut all = Vec::with_capacity(requests.len());
+        let mut all = list_of(requests.len())?;
         for request in requests {
             let mut place = match next {
                 Some((index, place)) if index == request.index => place,

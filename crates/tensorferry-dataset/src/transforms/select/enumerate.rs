@@ -12,6 +12,7 @@ use crate::stage::{
 use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled};
+use tensorferry_io::memory::room::listed;
 
 struct Enumerate {
     input: Dataset,
@@ -106,8 +107,8 @@ impl Stage for Enumerate {
         }
         let shared = self.input.stage.slice(start, len, cx)?;
         let numbers = filled(DType::Int64, &[len], |bytes| {
-            let requests: Vec<RowRequest> =
-                (0..len).map(|slot| RowRequest { index: start + slot as u64, slot }).collect();
+            let requests =
+                listed((0..len).map(|slot| RowRequest { index: start + slot as u64, slot }))?;
             self.write(&requests, &mut RowsOut { bytes, row: DType::Int64.size() })
         });
         Some(std::iter::once(numbers.ok()?).chain(shared).collect())

@@ -225,7 +225,7 @@ impl From<bool> for Answer {
 impl Passing {
     fn ask(&self, start: u64, len: usize) -> Result<Vec<bool>> {
         let elements = match &self.batches {
-            Some(batches) => batches.of(&consecutive(start, len), &self.cx)?,
+            Some(batches) => batches.of(&consecutive(start, len)?, &self.cx)?,
             None => stacked(&self.asked, start, len, "filter", &self.cx)?,
         };
         answers(&self.predicate, elements, len)

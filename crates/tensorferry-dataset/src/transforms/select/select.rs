@@ -10,6 +10,7 @@ use tensorferry_core::Tensor;
 use tensorferry_io::array::array::Array;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
+use tensorferry_io::memory::room::listed;
 use tensorferry_io::storage::mode::Mode;
 
 struct Select {
@@ -131,7 +132,7 @@ impl Stage for Select {
         cx: &Context,
     ) -> Result<()> {
         let request = |(slot, part): (usize, &RowPart)| RowRequest { index: part.index, slot };
-        let mut requests: Vec<RowRequest> = parts.iter().enumerate().map(request).collect();
+        let mut requests: Vec<RowRequest> = listed(parts.iter().enumerate().map(request))?;
         self.indices.locate_all(&mut requests, self.n, &cx.cancel)?;
         requests.iter().for_each(|request| parts[request.slot].index = request.index);
         self.input.stage.gather_parts(at, parts, out, cx)

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::tfrecord::index::{FORMAT, Index, TAIL, masked_crc};
 use crate::gather::request::RowRequest;
 use crate::memory::pool;
+use crate::memory::room::list_of;
 use crate::storage::engine::engine;
 use crate::storage::located::Located;
 use crate::storage::mode::Mode;
@@ -139,7 +140,7 @@ impl Records {
             let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
             let mut memory = pool::take(index(now.iter().map(|asked| asked.len + TAIL).sum()))?;
             let mut left = memory.as_mut_slice();
-            let mut pieces = Vec::with_capacity(now.len());
+            let mut pieces = list_of(now.len())?;
             for asked in now {
                 let (out, rest) = std::mem::take(&mut left).split_at_mut(index(asked.len + TAIL));
                 left = rest;
