@@ -1,5 +1,6 @@
 //! Storage of bytes: sources, read engines and local files.
 
+pub mod cache;
 pub mod engine;
 pub mod io_error;
 pub mod local;
