@@ -4,12 +4,22 @@ use crate::error::{Error, Result};
 use crate::memory::spare;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A flag that tells long work to end early. Clones share it.
+///
+/// It also carries what readers must know of the work that they read for: how much memory they may
+/// use to read ahead.
 #[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<AtomicU8>);
+pub struct CancelToken(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    flags: AtomicU8,
+    /// Bytes to read ahead, plus 1; 0 if there is no limit.
+    readahead: AtomicUsize,
+}
 
 const CANCELLED: u8 = 1;
 const PAUSED: u8 = 2;
@@ -17,17 +27,17 @@ const PAUSED: u8 = 2;
 impl CancelToken {
     /// Has all work that checks a clone of the token end.
     pub fn cancel(&self) {
-        self.0.fetch_or(CANCELLED, Ordering::Relaxed);
+        self.0.flags.fetch_or(CANCELLED, Ordering::Relaxed);
     }
 
     /// As [`CancelToken::cancel`], until [`CancelToken::resume`].
     pub fn pause(&self) {
-        self.0.fetch_or(PAUSED, Ordering::Relaxed);
+        self.0.flags.fetch_or(PAUSED, Ordering::Relaxed);
     }
 
     /// Ends a [`CancelToken::pause`].
     pub fn resume(&self) {
-        self.0.fetch_and(!PAUSED, Ordering::Relaxed);
+        self.0.flags.fetch_and(!PAUSED, Ordering::Relaxed);
     }
 
     /// Marks the thread that runs `work` as a worker of the iteration that this token cancels.
@@ -45,9 +55,20 @@ impl CancelToken {
         COMPUTED.get() == Arc::as_ptr(&self.0).addr()
     }
 
+    /// Limits the memory of each reader of this work that receives bytes ahead, from a network.
+    pub fn limit_readahead(&self, bytes: usize) {
+        self.0.readahead.store(bytes.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// The limit on reading ahead in bytes.
+    #[must_use]
+    pub fn readahead(&self) -> Option<usize> {
+        self.0.readahead.load(Ordering::Relaxed).checked_sub(1)
+    }
+
     /// Whether [`CancelToken::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & CANCELLED != 0
+        self.0.flags.load(Ordering::Relaxed) & CANCELLED != 0
     }
 
     /// Fails if the work has to end: the token is cancelled or paused, or this thread is
@@ -58,7 +79,7 @@ impl CancelToken {
     /// memory.
     pub fn check(&self) -> Result<()> {
         spare::check()?;
-        if self.0.load(Ordering::Relaxed) == 0 {
+        if self.0.flags.load(Ordering::Relaxed) == 0 {
             check_interrupted()
         } else {
             Err(Error::Interrupted)

@@ -32,9 +32,17 @@ pub use format::file_format::{
 pub use format::npy::save_npy;
 pub use format::save::{save, save_arrays, save_arrays_with, save_examples};
 pub use format::verify::{Verified, verify};
-pub use open::{matching_files, open, open_npy, open_raw, open_sources, open_with};
+pub use open::{
+    matching_files, matching_files_with, open, open_npy, open_raw, open_sources, open_with,
+};
+pub use storage::counts::{RequestCounts, request_counts};
 pub use storage::local::regular::open_beside;
 pub use storage::mode::Mode;
+#[cfg(feature = "object-store")]
+pub use storage::object_store::{FindCredentials, ProfileCredentials, set_profile_credentials};
+pub use storage::options::{CacheOptions, StorageOptions};
+pub use storage::place::open_one;
 pub use storage::read_at::{Mmap, ReadAt, ReadRange, Version};
+pub use storage::url::is_remote;
 pub use write::atomic::{can_write, remove_leftovers, write_file};
 pub use write::resumable::{ResumableWrite, save_resumable};

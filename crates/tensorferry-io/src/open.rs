@@ -1,12 +1,14 @@
 //! Opens files of any format, one or several together.
 
 use crate::array::array::Array;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::format::file_format::{Format, OpenOptions, OpenRequest, Opened, Raw, no_features};
 use crate::format::npy;
 use crate::storage::local;
-use crate::storage::local::pattern;
 use crate::storage::mode::Mode;
+use crate::storage::options::StorageOptions;
+use crate::storage::place;
 use crate::storage::read_at::ReadAt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,9 @@ use tensorferry_core::Tensor;
 
 /// Opens a file, or all files that match a pattern (`part-*.npy`), as one. Only headers are read,
 /// and of TFRecord files the length of each record.
+///
+/// A path can be the URL of an object, or of several by a pattern: `s3://bucket/part-*.npy`, `gs://`,
+/// `az://`, `abfs://`, `http://`, `https://`, `file://`. This needs the feature `object-store`.
 ///
 /// A file's first bytes tell its format, or else its extension. Files that match a pattern are in
 /// natural order: `part-2` before `part-10`. Files of one array each become one array if their rows
@@ -49,7 +54,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
 /// As [`open`]; [`Error::Argument`] if a feature is missing or has another dtype or shape, or the
 /// format has no features; [`Error::Interrupted`].
 pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened> {
-    open_sources(&files(paths)?, options)
+    open_sources(&place::open_all(paths, &options.storage, &options.cancel)?, options)
 }
 
 /// As [`open_with`], for any storage: see [`ReadAt`].
@@ -129,27 +134,21 @@ fn resolved(mode: Mode, files: &[Arc<dyn ReadAt>], limit: Option<usize>) -> Mode
     mode.resolved(files.iter().fold(0, |sum, file| sum.saturating_add(file.len())), limit)
 }
 
-/// The files that match the paths and patterns.
-fn files<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Arc<dyn ReadAt>>> {
-    let mut all = Vec::new();
-    for path in paths {
-        for path in matching_files(path.as_ref())? {
-            all.push(local::open(&path)?);
-        }
-    }
-    if all.is_empty() { Err(no_files()) } else { Ok(all) }
-}
-
 /// `path` itself, or if it does not exist, the files that match it as a pattern, in the order of
 /// [`open`].
 ///
 /// # Errors
 /// [`Error::Io`] if no file matches, or a folder cannot be read.
 pub fn matching_files(path: &Path) -> Result<Vec<PathBuf>> {
-    if std::fs::symlink_metadata(path).is_ok() {
-        return Ok(vec![path.to_owned()]);
-    }
-    Ok(pattern::expand(path)?.unwrap_or_else(|| vec![path.to_owned()]))
+    matching_files_with(path, &StorageOptions::default())
+}
+
+/// As [`matching_files`], with options for URLs.
+///
+/// # Errors
+/// As [`matching_files`]; [`Error::Argument`] for wrong options.
+pub fn matching_files_with(path: &Path, storage: &StorageOptions) -> Result<Vec<PathBuf>> {
+    place::matching(path, storage, &CancelToken::default())
 }
 
 /// The one format of all files.

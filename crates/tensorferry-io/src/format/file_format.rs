@@ -5,6 +5,7 @@ use crate::array::arrays::Arrays;
 use crate::cancel::CancelToken;
 use crate::error::{Error, Hint, Result};
 use crate::storage::mode::Mode;
+use crate::storage::options::StorageOptions;
 use crate::storage::read_at::ReadAt;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -176,6 +177,8 @@ pub struct OpenOptions {
     /// half of it. Compressed members of an `.npz` that do not fit in half of it are decompressed
     /// at every read instead of once. `None` uses the process's limit.
     pub memory_limit: Option<usize>,
+    /// How the stores of URLs are reached.
+    pub storage: StorageOptions,
     /// Cancels the opening. Collecting the lengths of many records takes time.
     pub cancel: CancelToken,
 }

@@ -1,6 +1,7 @@
 //! Storage of bytes: sources, read engines and local files.
 
 pub mod cache;
+pub mod counts;
 pub mod engine;
 pub mod io_error;
 pub mod local;
@@ -8,5 +9,10 @@ pub mod located;
 #[cfg(test)]
 mod memory_tests;
 pub mod mode;
+#[cfg(feature = "object-store")]
+pub mod object_store;
+pub mod options;
+pub mod place;
 pub mod read_at;
 pub mod section;
+pub mod url;

@@ -67,7 +67,8 @@ fn unmatched(pattern: &Path) -> String {
     format!("no file matches the pattern{hidden}")
 }
 
-fn is_magic(part: &OsStr) -> bool {
+/// Whether a name is a pattern.
+pub(crate) fn is_magic(part: &OsStr) -> bool {
     part.as_encoded_bytes().iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
 }
 
@@ -205,6 +206,14 @@ fn in_set(mut set: &[u32], letter: u32) -> bool {
         }
         set = rest;
     }
+}
+
+/// Whether a name matches one part of a pattern. Only a pattern that starts with a dot matches a
+/// name that does.
+#[cfg(feature = "object-store")]
+pub(crate) fn matches_part(pattern: &str, name: &str) -> bool {
+    (pattern.starts_with('.') || !name.starts_with('.'))
+        && matches_name(&letters(pattern.as_ref()), &letters(name.as_ref()))
 }
 
 /// Whether a name matches a pattern, in time proportional to the product of their lengths.

@@ -1,0 +1,111 @@
+//! One call to a store: its requests are counted, and the status of the last answer is kept.
+//!
+//! # Rationale
+//! `object_store` reports the status of an answer as text only. So its HTTP client is wrapped, and a
+//! value that belongs to the task ([`CALL`]) carries the status back. The same value carries the
+//! query of a presigned URL there, for which `object_store` has no place.
+
+use crate::storage::counts::{COUNTERS, add};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
+};
+use object_store::{ClientOptions, Result};
+use std::cell::Cell;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+tokio::task_local! {
+    static CALL: Call;
+}
+
+#[derive(Default)]
+struct Call {
+    query: Option<Arc<str>>,
+    answer: Cell<Answer>,
+}
+
+/// The last answer of a store in a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Answer {
+    /// Its status, if there was an answer.
+    pub(super) status: Option<u16>,
+    /// The wait that it asked for.
+    pub(super) retry_after: Option<Duration>,
+    /// The kind of failure, if there was no answer.
+    pub(super) failed: Option<HttpErrorKind>,
+}
+
+/// Runs a call to a store, and returns its result and the last answer.
+pub(super) async fn call<T>(
+    query: Option<&Arc<str>>,
+    work: impl Future<Output = Result<T>>,
+) -> (Result<T>, Answer) {
+    let call = Call { query: query.cloned(), answer: Cell::default() };
+    CALL.scope(call, async {
+        let done = work.await;
+        (done, CALL.with(|call| call.answer.get()))
+    })
+    .await
+}
+
+/// The HTTP client of `object_store`, with counts.
+#[derive(Debug)]
+pub(super) struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> Result<HttpClient> {
+        Ok(HttpClient::new(Counted(ReqwestConnector::default().connect(options)?)))
+    }
+}
+
+#[derive(Debug)]
+struct Counted(HttpClient);
+
+#[async_trait::async_trait]
+impl HttpService for Counted {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if let Ok(Some(query)) = CALL.try_with(|call| call.query.clone()) {
+            let uri = with_query(request.uri(), &query);
+            *request.uri_mut() = uri.map_err(|e| HttpError::new(HttpErrorKind::Unknown, e))?;
+        }
+        add(&COUNTERS.requests, 1);
+        let done = self.0.execute(request).await;
+        let answer = match &done {
+            Ok(response) => Answer {
+                status: Some(response.status().as_u16()),
+                retry_after: retry_after(response),
+                failed: None,
+            },
+            Err(error) => Answer { failed: Some(error.kind()), ..Answer::default() },
+        };
+        // Outside of a call, nobody asks for it: requests for credentials.
+        let _kept = CALL.try_with(|call| call.answer.set(answer));
+        done
+    }
+}
+
+fn with_query(uri: &http::Uri, query: &str) -> Result<http::Uri, http::Error> {
+    let mut parts = uri.clone().into_parts();
+    let path = format!("{}?{query}", uri.path());
+    parts.path_and_query = Some(path.try_into()?);
+    Ok(http::Uri::from_parts(parts)?)
+}
+
+/// The wait that a `Retry-After` of seconds asks for.
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
+    let seconds = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_put_back() {
+        let uri = "http://h:80/a%20b".parse().unwrap();
+        assert_eq!(with_query(&uri, "x=1&y=%2F").unwrap(), "http://h:80/a%20b?x=1&y=%2F");
+    }
+}

@@ -1,0 +1,181 @@
+//! What the failures of a store mean: final, or worth another try.
+
+use crate::error::Error;
+use crate::storage::object_store::call::Answer;
+use crate::storage::url::Url;
+use object_store::Error as StoreError;
+use object_store::client::HttpErrorKind;
+use std::io;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Another try cannot help.
+    Final(io::Error),
+    /// The object is no longer the one that was opened.
+    Changed,
+    /// Another try may help.
+    Again(Again),
+}
+
+/// A failure after which another try may help.
+#[derive(Debug)]
+pub(super) struct Again {
+    pub(super) why: String,
+    pub(super) kind: Kind,
+    /// The wait that the store asked for.
+    pub(super) after: Option<Duration>,
+}
+
+/// The kind of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The network or the store failed.
+    Failed,
+    /// The store asked for fewer requests.
+    SlowDown,
+    /// There was no connection.
+    Unreachable,
+    /// The answer was not one to this request: another range, or the whole object.
+    Odd,
+}
+
+impl Again {
+    pub(super) fn new(kind: Kind, why: impl Into<String>) -> Self {
+        Self { why: why.into(), kind, after: None }
+    }
+}
+
+impl From<Again> for Failure {
+    fn from(again: Again) -> Self {
+        Self::Again(again)
+    }
+}
+
+/// Sorts the error of a call by the store's last answer.
+pub(super) fn sort(error: StoreError, answer: Answer) -> Failure {
+    let again = |kind| {
+        let why = said(&error, answer);
+        Failure::Again(Again { why, kind, after: answer.retry_after })
+    };
+    match (answer.status, answer.failed) {
+        (Some(412 | 416), _) => Failure::Changed,
+        (Some(429 | 503), _) => again(Kind::SlowDown),
+        (Some(408 | 425 | 500..), _) => again(Kind::Failed),
+        (Some(200..300), _) => again(Kind::Odd),
+        (None, Some(HttpErrorKind::Connect)) => again(Kind::Unreachable),
+        (None, Some(_)) => again(Kind::Failed),
+        _ => Failure::Final(to_io(error, answer)),
+    }
+}
+
+/// What went wrong, briefly: an error's own text repeats the URL and the answer, which may be long.
+pub(super) fn said(error: &StoreError, answer: Answer) -> String {
+    let cause = innermost(error);
+    match answer.status {
+        Some(200..300) | None => cause,
+        Some(status) => match code(&error.to_string()) {
+            Some(code) => format!("the store answered {status} ({code})"),
+            None => format!("the store answered {status}"),
+        },
+    }
+}
+
+fn innermost(error: &StoreError) -> String {
+    let mut last = error as &dyn std::error::Error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}
+
+/// The code in an answer of S3 or Azure: `<Code>SlowDown</Code>`.
+fn code(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    (code.len() < 80).then_some(code)
+}
+
+/// An error of a store as one of the system, whose kind tells what is missing and what forbidden.
+pub(super) fn to_io(error: StoreError, answer: Answer) -> io::Error {
+    let said = said(&error, answer);
+    let (kind, text) = match (&error, answer.status) {
+        (StoreError::NotFound { .. }, _) | (_, Some(404)) => {
+            (ErrorKind::NotFound, "no such object, bucket or container".to_owned())
+        }
+        (StoreError::AlreadyExists { .. }, _) => {
+            (ErrorKind::AlreadyExists, "the object exists already".to_owned())
+        }
+        (StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }, _)
+        | (_, Some(401 | 403)) => (
+            ErrorKind::PermissionDenied,
+            format!("access was refused: {said}. Look at the credentials and what they may do."),
+        ),
+        (StoreError::InvalidPath { .. }, _) => (ErrorKind::InvalidInput, said),
+        (StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }, _) => {
+            (ErrorKind::Unsupported, said)
+        }
+        (_, None) => (ErrorKind::Other, unsigned(said)),
+        _ => (ErrorKind::Other, said),
+    };
+    io::Error::new(kind, text)
+}
+
+/// Adds what to do about missing credentials, which `object_store` looks for on the network.
+fn unsigned(said: String) -> String {
+    if said.contains("169.254.") || said.to_ascii_lowercase().contains("credential") {
+        return format!(
+            "{said}. No credentials were found. Set the store's variables of the environment or \
+            storage_options; for public data of S3, aws_skip_signature."
+        );
+    }
+    said
+}
+
+/// The error of an operation on an object.
+pub(super) fn refused(action: &'static str, url: &Url, source: io::Error) -> Error {
+    Error::Io { action, path: url.name(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_an_answer_is_shown_without_its_body() {
+        let body = "x: <?xml?><Error><Code>NoSuchKey</Code><Message>long</Message></Error>";
+        assert_eq!(code(body), Some("NoSuchKey"));
+        assert_eq!(code("none"), None);
+    }
+
+    #[test]
+    fn statuses_are_final_or_worth_another_try() {
+        let sorted = |status, failed| {
+            let error = StoreError::Generic { store: "test", source: "text".into() };
+            match sort(error, Answer { status, failed, retry_after: None }) {
+                Failure::Final(_) => "final",
+                Failure::Changed => "changed",
+                Failure::Again(again) => match again.kind {
+                    Kind::Failed => "failed",
+                    Kind::SlowDown => "slow down",
+                    Kind::Unreachable => "unreachable",
+                    Kind::Odd => "odd",
+                },
+            }
+        };
+        let of = |status| sorted(Some(status), None);
+        assert_eq!(
+            [200, 206, 301, 400, 404, 403].map(of),
+            ["odd", "odd", "final", "final", "final", "final"]
+        );
+        assert_eq!(
+            [412, 416, 429, 503, 500, 408].map(of),
+            ["changed", "changed", "slow down", "slow down", "failed", "failed"]
+        );
+        assert_eq!(sorted(None, Some(HttpErrorKind::Connect)), "unreachable");
+        assert_eq!(sorted(None, Some(HttpErrorKind::Interrupted)), "failed");
+        assert_eq!(sorted(None, None), "final");
+    }
+}

@@ -1,0 +1,131 @@
+//! [`Latency`]: how long a store takes to answer, and when a request is repeated for it.
+//!
+//! # Rationale
+//! A batch waits for its slowest request. A second request, sent when the first takes longer than
+//! 95 of 100, hides rare stalls. Each request earns a twentieth of such a hedge, so that a store
+//! that is slow as a whole gets at most 5 % more requests.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Number of latencies that are remembered.
+const REMEMBERED: usize = 256;
+/// Number of latencies between two looks at all of them.
+const EVERY: usize = 16;
+/// Patience while fewer than [`EVERY`] are known.
+const AT_FIRST: Duration = Duration::from_secs(1);
+/// Least patience. A shorter wait is more often the computer's than the store's.
+const LEAST: Duration = Duration::from_millis(5);
+/// Requests for one hedge.
+const PER_HEDGE: i64 = 20;
+/// Most hedges that requests can have earned.
+const SAVED: i64 = 16;
+
+#[derive(Debug)]
+pub(super) struct Latency {
+    recent: Mutex<Recent>,
+    /// The 95th percentile, in microseconds.
+    patience: AtomicU64,
+    /// In twentieths of a hedge.
+    earned: AtomicI64,
+}
+
+#[derive(Debug)]
+struct Recent {
+    micros: Vec<u64>,
+    next: usize,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            recent: Mutex::new(Recent { micros: Vec::new(), next: 0 }),
+            patience: AtomicU64::new(micros(AT_FIRST)),
+            earned: AtomicI64::new(0),
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Latency {
+    /// Notes the time that a first byte took, or has taken when another request overtook it.
+    pub(super) fn note(&self, time: Duration) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = recent.next % REMEMBERED;
+        match recent.micros.get_mut(at) {
+            Some(old) => *old = micros(time),
+            None => recent.micros.push(micros(time)),
+        }
+        recent.next += 1;
+        if recent.next.is_multiple_of(EVERY) {
+            let mut sorted = recent.micros.clone();
+            drop(recent);
+            let at = (sorted.len() * 95 / 100).min(sorted.len() - 1);
+            let (_, found, _) = sorted.select_nth_unstable(at);
+            self.patience.store(*found, Ordering::Relaxed);
+        }
+    }
+
+    /// How long to wait for a first byte before another request.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_micros(self.patience.load(Ordering::Relaxed)).max(LEAST)
+    }
+
+    /// Notes a request, which earns a part of a hedge.
+    pub(super) fn requested(&self) {
+        if self.earned.load(Ordering::Relaxed) < SAVED * PER_HEDGE {
+            self.earned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a hedge has been earned, which this call then uses.
+    pub(super) fn take_hedge(&self) -> bool {
+        let used = self.earned.fetch_sub(PER_HEDGE, Ordering::Relaxed) >= PER_HEDGE;
+        if !used {
+            self.earned.fetch_add(PER_HEDGE, Ordering::Relaxed);
+        }
+        used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_the_95th_percentile() {
+        let latency = Latency::default();
+        assert_eq!(latency.patience(), AT_FIRST);
+        for _ in 0..10 {
+            for millis in 1..=100 {
+                latency.note(Duration::from_millis(millis));
+            }
+        }
+        let patience = latency.patience();
+        assert!((90..=100).contains(&patience.as_millis()), "{patience:?}");
+        (0..REMEMBERED).for_each(|_| latency.note(Duration::ZERO));
+        assert_eq!(latency.patience(), LEAST);
+    }
+
+    #[test]
+    fn at_most_one_request_in_twenty_is_hedged() {
+        let latency = Latency::default();
+        let mut hedges = 0;
+        for _ in 0..10_000 {
+            latency.requested();
+            hedges += u32::from(latency.take_hedge());
+        }
+        assert_eq!(hedges, 500);
+        (0..10_000).for_each(|_| latency.requested());
+        let mut saved = 0;
+        while latency.take_hedge() {
+            saved += 1;
+        }
+        assert_eq!(saved, SAVED);
+    }
+}

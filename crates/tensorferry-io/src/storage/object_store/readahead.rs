@@ -1,0 +1,320 @@
+//! [`Readahead`]: chunks of objects that are received before they are asked for.
+//!
+//! # Rationale
+//! Batches in order ask for a little at a time, and each would wait for a request. So chunks of up
+//! to 8 MiB are received by tasks of the runtime: one ahead at first, and more each time that a
+//! batch has to wait, until the memory for it is used. Threads ask out of turn, so that a few chunks
+//! behind the latest request are kept. What fails here is read again without readahead, which
+//! reports the error.
+
+use crate::cancel::CancelToken;
+use crate::error::Result;
+use crate::memory::{limits, pool};
+use crate::storage::object_store::object::RemoteObject;
+use crate::storage::object_store::receive::{from_cache, receive};
+use crate::storage::object_store::runtime::{run, runtime};
+use crate::storage::object_store::spans::overlap;
+use crate::storage::read_at::Piece;
+use crate::sync::fork_safe::ForkSafe;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use tensorferry_core::Buffer;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+/// Most bytes of a chunk.
+const CHUNK: u64 = 8 << 20;
+/// Fewest bytes of a chunk, for little memory.
+const LEAST: u64 = 64 << 10;
+/// Memory for chunks if no limit is set: what hides 30 ms at 1 GB/s with 100 MB/s a connection.
+const MEMORY: u64 = 128 << 20;
+/// Part of the memory that this process may use, if that is less.
+const PART: u64 = 16;
+/// Ends of requests that are remembered, one for each thread that takes turns.
+const REMEMBERED: usize = 8;
+
+/// A chunk: the object's index in its group, and the chunk's number in the object.
+type Key = (usize, u64);
+
+#[derive(Debug)]
+pub(super) struct Readahead {
+    state: ForkSafe<State>,
+}
+
+impl Default for Readahead {
+    fn default() -> Self {
+        Self { state: ForkSafe::per_process(State::default()) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes per chunk.
+    chunk: u64,
+    /// Chunks that are kept in all, and that are received ahead.
+    most: usize,
+    depth: usize,
+    /// Source and offset where recent requests ended.
+    ends: [Option<(usize, u64)>; REMEMBERED],
+    chunks: BTreeMap<Key, Chunk>,
+}
+
+/// A chunk that is being received, or was.
+#[derive(Debug)]
+struct Chunk {
+    block: Shared<oneshot::Receiver<Arc<Block>>>,
+    task: AbortHandle,
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The bytes of a chunk.
+#[derive(Debug)]
+struct Block {
+    start: u64,
+    memory: Buffer,
+}
+
+impl Readahead {
+    /// Copies pieces, sorted by source and offset, if they are in order and readahead helps. False
+    /// otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`](crate::error::Error::Interrupted).
+    pub(super) fn copy_out(
+        &self,
+        objects: &[Arc<RemoteObject>],
+        rows: &[Range<u64>],
+        pieces: &mut [Piece<'_>],
+        cancel: &CancelToken,
+    ) -> Result<bool> {
+        let Some(wanted) = self.state.lock().advance(objects, rows, pieces, cancel)? else {
+            return Ok(false);
+        };
+        let waits = wanted.iter().any(|(_, block)| block.peek().is_none());
+        let mut blocks = Vec::with_capacity(wanted.len());
+        let received = run(cancel, async {
+            for (key, block) in wanted {
+                match block.await {
+                    Ok(block) => blocks.push((key, block)),
+                    Err(_) => return Ok(false), // it failed
+                }
+            }
+            Ok(true)
+        })?;
+        if received {
+            copy(&blocks, pieces);
+        }
+        if waits {
+            self.state.lock().deepen();
+        }
+        Ok(received)
+    }
+}
+
+/// Copies pieces from blocks that have all of their bytes.
+fn copy(blocks: &[(Key, Arc<Block>)], pieces: &mut [Piece<'_>]) {
+    for piece in pieces {
+        let bytes = piece.offset..piece.offset + piece.out.len() as u64;
+        for ((source, _), block) in blocks {
+            let memory = block.memory.as_slice();
+            let there = block.start..block.start + memory.len() as u64;
+            if *source == piece.source
+                && let Some((to, from)) = overlap(&bytes, &there)
+            {
+                piece.out[to].copy_from_slice(&memory[from]);
+            }
+        }
+    }
+}
+
+/// A chunk that a request needs.
+type Wanted = (Key, Shared<oneshot::Receiver<Arc<Block>>>);
+
+impl State {
+    /// Begins the chunks that the pieces need, and those after them. `None` if the pieces are not
+    /// in order, or too many.
+    fn advance(
+        &mut self,
+        objects: &[Arc<RemoteObject>],
+        rows: &[Range<u64>],
+        pieces: &[Piece<'_>],
+        cancel: &CancelToken,
+    ) -> Result<Option<Vec<Wanted>>> {
+        self.shape(cancel.readahead());
+        let (Some(first), Some(end)) = (pieces.first(), end(pieces, rows)) else { return Ok(None) };
+        let key = (first.source, first.offset / self.chunk);
+        let start = (first.source, first.offset);
+        let follows = self.ends.iter().flatten().any(|end| follows(*end, start, rows));
+        self.ends.rotate_right(1);
+        self.ends[0] = Some(end);
+        let is_behind = self.chunks.keys().next().is_some_and(|first| key < *first);
+        if !follows && !self.chunks.contains_key(&key) || is_behind {
+            return Ok(None);
+        }
+        let (mut needed, last) = (Vec::new(), (end.0, (end.1 - 1) / self.chunk));
+        let mut at = Some(key);
+        while let Some(key) = at.filter(|key| *key <= last) {
+            needed.push(key);
+            at = next(key, rows, self.chunk);
+        }
+        if needed.len() > self.most / 2 {
+            // All of it is received at once, without a detour. Chunks after it begin next time.
+            return Ok(None);
+        }
+        let mut wanted = Vec::with_capacity(needed.len());
+        for key in needed {
+            wanted.push((key, self.begin(key, objects, rows)?));
+        }
+        for _ in 0..self.depth {
+            let Some(key) = at else { break };
+            drop(self.begin(key, objects, rows)?);
+            at = next(key, rows, self.chunk);
+        }
+        // Threads that are a little behind still find theirs.
+        while self.chunks.len() > self.most && self.chunks.keys().next() < Some(&key) {
+            self.chunks.pop_first();
+        }
+        Ok(Some(wanted))
+    }
+
+    /// Fits chunks to the memory for them.
+    fn shape(&mut self, limit: Option<usize>) {
+        let usable = || MEMORY.min(limits::usable() / PART);
+        let memory = match limit {
+            Some(limit) => MEMORY.min(limit as u64),
+            None if self.most > 0 => return,
+            None => usable(),
+        };
+        let chunk = (memory / 8).max(1).next_power_of_two().clamp(LEAST, CHUNK);
+        let most = usize::try_from(memory / chunk).unwrap_or(usize::MAX).max(2);
+        if (chunk, most) != (self.chunk, self.most) {
+            *self = Self { chunk, most, depth: 1, ..Self::default() };
+        }
+    }
+
+    /// Receives more ahead from now on.
+    fn deepen(&mut self) {
+        // A quarter is for threads that are behind.
+        self.depth = (self.depth * 2).min(self.most - (self.most / 4).max(1)).max(1);
+    }
+
+    /// The chunk, which begins to be received if it is not yet.
+    fn begin(
+        &mut self,
+        key: Key,
+        objects: &[Arc<RemoteObject>],
+        rows: &[Range<u64>],
+    ) -> Result<Shared<oneshot::Receiver<Arc<Block>>>> {
+        if let Some(known) = self.chunks.get(&key) {
+            return Ok(known.block.clone());
+        }
+        let rows = &rows[key.0];
+        let start = rows.start.max(key.1 * self.chunk);
+        let end = rows.end.min((key.1 + 1) * self.chunk);
+        let (send, block) = oneshot::channel();
+        let object = Arc::clone(&objects[key.0]);
+        let task = runtime()?.spawn(async move {
+            match block_of(object, start..end).await {
+                // Nobody waits for it any more, if it is not taken.
+                Ok(block) => drop(send.send(Arc::new(block))),
+                Err(error) => log::debug!("readahead: {error}"),
+            }
+        });
+        let block = block.shared();
+        let chunk = Chunk { block: block.clone(), task: task.abort_handle() };
+        self.chunks.insert(key, chunk);
+        Ok(block)
+    }
+}
+
+async fn block_of(object: Arc<RemoteObject>, bytes: Range<u64>) -> Result<Block> {
+    let mut memory = pool::take(usize::try_from(bytes.end - bytes.start).unwrap_or(usize::MAX))?;
+    let mut all = [Piece { source: 0, offset: bytes.start, out: memory.as_mut_slice() }];
+    let objects = [object];
+    let mut missing = from_cache(&objects, &mut all)?;
+    receive(&objects, &mut missing).await?;
+    drop(missing);
+    Ok(Block { start: bytes.start, memory: memory.freeze() })
+}
+
+/// Where sorted pieces end, if they lie one after the other.
+fn end(pieces: &[Piece<'_>], rows: &[Range<u64>]) -> Option<(usize, u64)> {
+    let first = pieces.first()?;
+    let mut end = (first.source, first.offset);
+    for piece in pieces {
+        let start = (piece.source, piece.offset);
+        if start > end && !follows(end, start, rows) {
+            return None;
+        }
+        end = end.max((piece.source, piece.offset + piece.out.len() as u64));
+    }
+    Some(end)
+}
+
+/// Whether a read that starts at `start` continues one that ended at `end`.
+fn follows(end: (usize, u64), start: (usize, u64), rows: &[Range<u64>]) -> bool {
+    let near = |from: u64, to: u64| (from..=from.saturating_add(LEAST)).contains(&to);
+    if end.0 == start.0 {
+        return near(end.1, start.1);
+    }
+    let after = (end.0 + 1..rows.len()).find(|source| !rows[*source].is_empty());
+    after == Some(start.0)
+        && rows.get(end.0).is_some_and(|rows| near(end.1, rows.end))
+        && near(rows[start.0].start, start.1)
+}
+
+/// The chunk after this one.
+fn next((source, number): Key, rows: &[Range<u64>], chunk: u64) -> Option<Key> {
+    if (number + 1) * chunk < rows.get(source)?.end {
+        return Some((source, number + 1));
+    }
+    let after = (source + 1..rows.len()).find(|source| !rows[*source].is_empty())?;
+    Some((after, rows[after].start / chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_go_on_in_the_next_object_with_rows() {
+        let rows = [128..2500, 0..0, 1100..1300];
+        let mut all = vec![(0, 0)];
+        while let Some(key) = next(all[all.len() - 1], &rows, 1000) {
+            all.push(key);
+        }
+        assert_eq!(all, [(0, 0), (0, 1), (0, 2), (2, 1)]);
+    }
+
+    #[test]
+    fn requests_in_order_are_found() {
+        let rows = [128..1 << 20, 0..0, 100..200];
+        assert!(follows((0, 500), (0, 500), &rows) && follows((0, 500), (0, 600), &rows));
+        assert!(!follows((0, 500), (0, 499), &rows) && !follows((0, 500), (0, 500_000), &rows));
+        assert!(follows((0, 1 << 20), (2, 100), &rows));
+        assert!(!follows((0, 1 << 19), (2, 100), &rows) && !follows((2, 200), (0, 128), &rows));
+    }
+
+    #[test]
+    fn chunks_fit_the_memory() {
+        let mut state = State::default();
+        state.shape(Some(1 << 30));
+        assert_eq!((state.chunk, state.most), (CHUNK, 16));
+        state.shape(Some(4 << 20));
+        assert_eq!((state.chunk, state.most), (512 << 10, 8));
+        (0..9).for_each(|_| state.deepen());
+        assert_eq!(state.depth, 6);
+        state.shape(Some(0));
+        assert_eq!((state.chunk, state.most), (LEAST, 2));
+        (0..9).for_each(|_| state.deepen());
+        assert_eq!(state.depth, 1);
+    }
+}

@@ -1,0 +1,106 @@
+//! The threads that talk to stores, of this process.
+//!
+//! # Rationale
+//! A fork leaves the runtime's threads and sockets in the parent. So the runtime belongs to a
+//! process: a forked child leaves the old one behind and makes a new one when it first needs it.
+//! Requests are driven by the thread that waits for them. The runtime's own threads wait for
+//! sockets, decrypt, and read ahead.
+
+use crate::cancel::CancelToken;
+use crate::error::{Error, Result};
+use crate::sync::fork_safe::ForkSafe;
+use std::future::Future;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Most threads of the runtime. One does for several GB a second without TLS.
+const THREADS: usize = 4;
+/// How often a wait looks whether it is cancelled.
+const POLL: Duration = Duration::from_millis(20);
+
+static RUNTIME: ForkSafe<Option<Arc<Runtime>>> = ForkSafe::per_process(None);
+
+/// The runtime of this process.
+///
+/// # Errors
+/// [`Error::Io`] if threads cannot be started.
+pub(super) fn runtime() -> Result<Arc<Runtime>> {
+    let mut kept = RUNTIME.lock();
+    if let Some(runtime) = &*kept {
+        return Ok(Arc::clone(runtime));
+    }
+    // Refused if another part of the program chose a provider first, which does as well.
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let made = Builder::new_multi_thread()
+        .worker_threads(cores.min(THREADS))
+        .thread_name("tensorferry-net")
+        .enable_io()
+        .enable_time()
+        .build();
+    let made = made.map_err(|source| Error::Io {
+        action: "start the threads for network requests of",
+        path: Path::new("tensorferry").to_owned(),
+        source,
+    })?;
+    Ok(Arc::clone(kept.insert(Arc::new(made))))
+}
+
+/// Runs `work` to its end in this thread, unless `cancel` is cancelled first.
+///
+/// # Errors
+/// Those of `work`; [`Error::Interrupted`]; as [`runtime`].
+pub(super) fn run<T: Send>(
+    cancel: &CancelToken,
+    work: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    let runtime = runtime()?;
+    let work = until_cancelled(cancel, work);
+    if Handle::try_current().is_err() {
+        return runtime.block_on(work);
+    }
+    // The caller is a task of a runtime, where a thread must not block on another.
+    let joined = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join());
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+async fn until_cancelled<T>(
+    cancel: &CancelToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut work = pin!(work);
+    let mut ticks = tokio::time::interval(POLL);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = ticks.tick() => cancel.check()?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_when_it_is_cancelled() {
+        let cancel = CancelToken::default();
+        let waiting = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| run(&cancel, std::future::pending::<Result<()>>()));
+            cancel.cancel();
+            waiter.join().unwrap()
+        });
+        assert_eq!(waiting.unwrap_err().code(), "interrupted");
+    }
+
+    #[test]
+    fn a_task_of_a_runtime_may_wait() {
+        let outer = Builder::new_current_thread().build().unwrap();
+        let done = outer.block_on(async { run(&CancelToken::default(), async { Ok(7) }) });
+        assert_eq!(done.unwrap(), 7);
+    }
+}
