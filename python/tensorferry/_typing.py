@@ -19,6 +19,8 @@ ElementFormat: TypeAlias = Literal["tensorflow", "torch", "jax", "numpy", "tenso
 FileFormat: TypeAlias = Literal["npy", "npz", "safetensors", "tfrecord", "tfrecord_bytes", "raw"]
 #: How an opened file is read.
 Mode: TypeAlias = Literal["auto", "map", "read", "direct"]
+#: How the stores of URLs are reached: settings by name, those of the Rust crate ``object_store``.
+StorageOptions: TypeAlias = Mapping[str, str | int | float | os.PathLike[str]]
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 

@@ -11,7 +11,7 @@ mod interop;
 mod runtime;
 mod tensor;
 
-use files::{array, arrays, format, npy, open, save};
+use files::{array, arrays, format, npy, open, save, storage};
 use frameworks::{ops, tensorflow};
 use interop::{dtype, memory, nested};
 use runtime::{atexit, gil, logging};
@@ -50,6 +50,9 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<arrays::OpenedArrays>()?;
     module.add_function(wrap_pyfunction!(open::open, module)?)?;
     module.add_function(wrap_pyfunction!(open::open_raw, module)?)?;
+    module.add_function(wrap_pyfunction!(storage::is_remote, module)?)?;
+    module.add_function(wrap_pyfunction!(storage::read_start, module)?)?;
+    module.add_function(wrap_pyfunction!(storage::request_counts, module)?)?;
     module.add_function(wrap_pyfunction!(save::save, module)?)?;
     module.add_function(wrap_pyfunction!(save::save_arrays, module)?)?;
     module.add_function(wrap_pyfunction!(save::save_examples, module)?)?;

@@ -26,6 +26,12 @@ pub use tensorferry_io::{
     open_raw, open_sources, open_with, remove_leftovers, save, save_arrays, save_arrays_with,
     save_examples, save_npy, save_resumable, smallest_dtype, value_range, verify, write_file,
 };
+pub use tensorferry_io::{
+    CacheOptions, RequestCounts, StorageOptions, is_remote, matching_files_with, open_one,
+    request_counts,
+};
+#[cfg(feature = "object-store")]
+pub use tensorferry_io::{FindCredentials, ProfileCredentials, set_profile_credentials};
 pub use tensorferry_io::{convert, system};
 
 pub use tensorferry_core::{

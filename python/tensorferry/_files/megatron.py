@@ -6,12 +6,13 @@ Source: ``megatron/core/datasets/indexed_dataset.py`` of Megatron-LM, version 1 
 from __future__ import annotations
 
 import os
-import pathlib
 import struct
 from typing import Any
 
+import numpy as np
+
 from tensorferry import _internal, errors
-from tensorferry._files import opened
+from tensorferry._files import opened, storage
 from tensorferry._typing import Path
 
 _MAGIC = b"MMIDIDX\x00\x00"
@@ -29,17 +30,17 @@ _DTYPES = {
 }
 
 
-def rows(path: Path) -> tuple[tuple[Any, bool], str, list[tuple[Any, bool]]]:
+def rows(path: Path, where: storage.Storage = None) -> tuple[tuple[Any, bool], str, list[tuple[Any, bool]]]:
     """The rows, as ``_internal.from_ragged`` takes them."""
-    base = pathlib.Path(os.fsdecode(path))
-    if base.suffix in (".bin", ".idx"):
-        base = base.with_suffix("")
-    index, tokens = (base.with_name(base.name + suffix) for suffix in (".idx", ".bin"))
-    dtype, sequences = _header(index)
-    lengths = opened.open_raw(index, "<i4", [sequences], _HEADER.size)
-    pointers = opened.open_raw(index, "<i8", [sequences], _HEADER.size + 4 * sequences)
-    values = opened.open_raw(tokens, "<" + _letter(dtype))
-    starts = pointers.numpy()
+    base = os.fsdecode(path)
+    base = base.removesuffix(".bin") if base.endswith(".bin") else base.removesuffix(".idx")
+    index, tokens = base + ".idx", base + ".bin"
+    dtype, sequences = _header(index, where)
+    start = _HEADER.size
+    lengths = opened.raw([index], "<i4", [sequences], start, "auto", where)
+    pointers = opened.raw([index], "<i8", [sequences], start + 4 * sequences, "auto", where)
+    values = opened.raw([tokens], "<" + _letter(dtype), None, 0, "auto", where)
+    starts = np.asarray(pointers)
     size = _internal.numpy_dtype(dtype).itemsize
     if size > 1:
         if (starts % size).any():
@@ -54,12 +55,9 @@ def _letter(dtype: str) -> str:
     return _internal.numpy_dtype(dtype).str[1:]
 
 
-def _header(index: pathlib.Path) -> tuple[str, int]:
+def _header(index: str, where: storage.Storage) -> tuple[str, int]:
     """The dtype of the tokens and the number of sequences."""
-    with index.open("rb") as file:
-        start = file.read(_HEADER.size)
-        file.seek(0, os.SEEK_END)
-        length = file.tell()
+    start, length = _internal.read_start(index, _HEADER.size, where)
     if len(start) < _HEADER.size or not start.startswith(_MAGIC):
         raise errors.make(
             "malformed",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from collections.abc import ItemsView, Iterable, Iterator, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Sequence, ValuesView
 from typing import Any, Literal, NoReturn, SupportsIndex, TypeAlias, overload
 
 import numpy as np
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import hugging_face, records
 from tensorferry._files import features as asked
-from tensorferry._files import paths, text
+from tensorferry._files import paths, storage, text
 from tensorferry._files.features import Features
 from tensorferry._internal import Array
 from tensorferry._nest import structures
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.structures import LeafMapping
 from tensorferry._nest.text import StringRows, Strings
-from tensorferry._typing import DTypeLike, FileFormat, Mode, Path, ShapeLike
+from tensorferry._typing import DTypeLike, FileFormat, Mode, Path, ShapeLike, StorageOptions
 
 _log = logging.getLogger("tensorferry")
 
@@ -55,8 +55,8 @@ class Arrays(LeafMapping[str, Array | Any]):
         self._inner = inner
 
     @property
-    def paths(self) -> list[pathlib.Path]:
-        """The files."""
+    def paths(self) -> list[pathlib.Path | str]:
+        """The files; URLs as text."""
         return self._inner.paths()
 
     @property
@@ -166,6 +166,9 @@ def open(
     mode: Mode = "auto",
     *,
     features: None = None,
+    storage_options: StorageOptions | None = None,
+    cache: Path | None = None,
+    cache_bytes: SupportsIndex | None = None,
 ) -> Array: ...
 @overload
 def open(
@@ -174,6 +177,9 @@ def open(
     mode: Mode = "auto",
     *,
     features: Features | None = None,
+    storage_options: StorageOptions | None = None,
+    cache: Path | None = None,
+    cache_bytes: SupportsIndex | None = None,
 ) -> Arrays: ...
 @overload
 def open(
@@ -182,6 +188,9 @@ def open(
     mode: Mode = "auto",
     *,
     features: Features | None = None,
+    storage_options: StorageOptions | None = None,
+    cache: Path | None = None,
+    cache_bytes: SupportsIndex | None = None,
 ) -> Array | Arrays: ...
 def open(
     path: Path | Iterable[Path],
@@ -189,6 +198,9 @@ def open(
     mode: Mode = "auto",
     *,
     features: Features | None = None,
+    storage_options: StorageOptions | None = None,
+    cache: Path | None = None,
+    cache_bytes: SupportsIndex | None = None,
 ) -> Array | Arrays:
     """Opens a file, or many files as one: an :class:`Array`, or :class:`Arrays` if the files hold
     arrays by name.
@@ -198,7 +210,8 @@ def open(
     docs/reference/formats.md.)
 
     Args:
-        path: a str, bytes or PathLike; a pattern (``"part-*.npy"``), which stands for the files
+        path: a str, bytes or PathLike; a URL, as str (``s3://bucket/key``, ``gs://``, ``az://``,
+            ``abfs://``, ``http://``, ``https://``, ``file://``); a pattern (``"part-*.npy"``), which stands for the files
             that Python's ``glob`` finds (hidden ones only if the pattern starts with a dot too) in
             numeric order, ``part-2`` before ``part-10``; or a list of those, in the order of the
             list. Files whose rows have one dtype and shape are one array. Files of arrays by name
@@ -221,9 +234,20 @@ def open(
             ``VarLenFeature``, ``RaggedFeature`` and ``FixedLenSequenceFeature``. Those of
             ``tf.string`` are strings; ``TensorSpec((None,), "uint8")`` reads the bytes of one. None
             for all arrays, as they are.
+        storage_options: how the stores of URLs are reached: settings by name, those of the Rust
+            crate ``object_store``, such as ``aws_region``, ``aws_endpoint``, ``aws_profile``,
+            ``aws_skip_signature``, ``allow_http``, ``azure_storage_account_name``,
+            ``google_service_account``. They come before the variables of the environment
+            (``AWS_REGION``). Two more: ``deadline``, how long a read may go on without receiving
+            a byte (``"300s"``); ``max_requests`` to one store at once (256).
+        cache: a folder that keeps pieces of objects of stores, shared by processes, so that a
+            second epoch asks for nothing. None for the variable ``TENSORFERRY_CACHE``, or none;
+            ``""`` for none. See docs/guides/object-storage.md.
+        cache_bytes: the most bytes of all pieces. None for ``TENSORFERRY_CACHE_BYTES``, or 64 GiB.
 
     Raises:
-        OSError: a file cannot be opened, or a pattern matches none (``FileNotFoundError``).
+        OSError: a file cannot be opened, or a pattern matches none (``FileNotFoundError``); a store
+            refuses access (``PermissionError``).
         tensorferry.errors.FileFormatError: a file is malformed; the message says where.
         tensorferry.errors.InvalidArgumentError: files that do not fit together, of an unknown
             format, or of a dtype that tensors do not have.
@@ -238,14 +262,19 @@ def open(
     >>> array[1]
     tensorferry.Tensor([3, 4], shape=(2,), dtype=int64)
     """
-    return _open(paths.several(path, "open"), format, mode, asked.parse(features))
+    where = storage.storage("open", storage_options, cache, cache_bytes)
+    return _open(paths.several(path, "open"), format, mode, asked.parse(features), where)
 
 
 def _open(
-    files: list[Path], format: FileFormat | None, mode: Mode, features: list[tuple[str, Any]]
+    files: list[Path],
+    format: FileFormat | None,
+    mode: Mode,
+    features: list[tuple[str, Any]],
+    where: storage.Storage,
 ) -> Array | Arrays:
-    recipe = ("open", (paths.absolute(files), format, mode, features))
-    opened = _internal.open(files, format, mode, asked.engine(features), recipe)
+    recipe = ("open", (paths.absolute(files), format, mode, features, where))
+    opened = _internal.open(files, format, mode, asked.engine(features), where, recipe)
     return opened if isinstance(opened, Array) else Arrays(opened)
 
 
@@ -255,6 +284,10 @@ def open_raw(
     shape: ShapeLike | None = None,
     offset: SupportsIndex = 0,
     mode: Mode = "auto",
+    *,
+    storage_options: StorageOptions | None = None,
+    cache: Path | None = None,
+    cache_bytes: SupportsIndex | None = None,
 ) -> Array:
     """Opens a file that holds only elements, such as a ``.bin`` file of tokens for training a
     language model.
@@ -265,7 +298,7 @@ def open_raw(
         shape: of the array in each file, row-major; None or -1 as the first length computes it
             from the file's length. None alone for one dimension.
         offset: bytes before the first element.
-        mode: as for :func:`open`.
+        mode, storage_options, cache, cache_bytes: as for :func:`open`.
 
     Raises:
         OSError: a file cannot be opened.
@@ -284,8 +317,21 @@ def open_raw(
     )
     start = _arguments.at_least(offset, 0, "open_raw", "offset")
     kept = dtype if isinstance(dtype, np.dtype | str) else _internal.dtype_name(dtype)
-    recipe = ("open_raw", (paths.absolute(files), kept, dims, start, mode))
-    return _internal.open_raw(files, dtype, dims, start, mode, recipe)
+    where = storage.storage("open_raw", storage_options, cache, cache_bytes)
+    return raw(files, kept, dims, start, mode, where)
+
+
+def raw(
+    files: list[Path],
+    dtype: DTypeLike,
+    shape: Sequence[int | None] | None,
+    offset: int,
+    mode: Mode,
+    where: storage.Storage,
+) -> Array:
+    """:func:`open_raw` of checked arguments."""
+    recipe = ("open_raw", (paths.absolute(files), dtype, shape, offset, mode, where))
+    return _internal.open_raw(files, dtype, shape, offset, mode, where, recipe)
 
 
 def opened(value: Any, rows: bool = True) -> Any:
@@ -350,7 +396,7 @@ def reopen(recipe: Recipe, expected: tuple[tuple[int, ...], str] | None) -> Arra
         opened: Any = reopen(inner, None)
         made = opened.astype(dtype, casting)
     else:
-        made = _open(*second) if first == "open" else open_raw(*second)
+        made = _open(*second) if first == "open" else raw(*second)
     if expected is not None and (made.shape, made.dtype.name) != expected:
         shape, name = expected
         raise errors.make(

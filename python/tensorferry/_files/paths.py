@@ -6,13 +6,16 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tensorferry import errors
+from tensorferry import _internal, errors
 from tensorferry._typing import Path
 
 
 def absolute(paths: list[Path]) -> list[str]:
     """The paths as text, independent of the current directory."""
-    return [os.path.abspath(os.fsdecode(path)) for path in paths]
+    return [
+        text if _internal.is_remote(text) or text.startswith("file:") else os.path.abspath(text)
+        for text in map(os.fsdecode, paths)
+    ]
 
 
 def several(path: Any, stage: str) -> list[Any]:

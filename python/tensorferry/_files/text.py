@@ -12,7 +12,7 @@ from tensorferry import errors
 from tensorferry._convert import records
 
 
-def column(paths: list[pathlib.Path], name: str) -> Any:
+def column(paths: list[pathlib.Path | str], name: str) -> Any:
     """The strings of a field of structured ``.npy`` files, or of a member of ``.npz`` files, in one
     dimension; a dict of the fields of a structured member. None if they hold neither.
     """
@@ -23,7 +23,9 @@ def column(paths: list[pathlib.Path], name: str) -> Any:
     return records.fields(array) if records.is_structured(array) else array
 
 
-def _part(path: pathlib.Path, name: str) -> Any:
+def _part(path: pathlib.Path | str, name: str) -> Any:
+    if isinstance(path, str):
+        return None  # NumPy reads no URLs
     try:
         array = _read(path, name)
     except zipfile.BadZipFile as error:

@@ -1,5 +1,6 @@
 //! [`StorageOptions`]: how the stores of URLs are reached.
 
+use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ pub struct StorageOptions {
     ///   `"300s"` by default.
     /// * `max_requests`: the most requests under way at once to one store: 256 by default.
     pub settings: Arc<BTreeMap<String, String>>,
-    /// Where pieces of objects are kept. `None` keeps none.
+    /// Where pieces of objects are kept. `None` keeps none, unless the environment says where:
+    /// `TENSORFERRY_CACHE` and `TENSORFERRY_CACHE_BYTES`.
     pub cache: Option<CacheOptions>,
 }
 
@@ -32,9 +34,6 @@ pub struct CacheOptions {
 }
 
 impl StorageOptions {
-    /// Default of [`CacheOptions::bytes`]: 64 GiB.
-    pub const CACHE_BYTES: u64 = 64 << 30;
-
     /// Options with these settings.
     pub fn new<K: Into<String>, V: Into<String>>(
         settings: impl IntoIterator<Item = (K, V)>,
@@ -43,9 +42,39 @@ impl StorageOptions {
         Self { settings: Arc::new(settings.collect()), cache: None }
     }
 
+    /// The cache, or that of the environment: `TENSORFERRY_CACHE` is its folder, and
+    /// `TENSORFERRY_CACHE_BYTES` its size. An empty folder is none.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a size that is no number.
+    pub(crate) fn cache(&self) -> Result<Option<CacheOptions>> {
+        let cache = match &self.cache {
+            Some(cache) => Some(cache.clone()),
+            None => CacheOptions::from_env()?,
+        };
+        Ok(cache.filter(|cache| !cache.folder.as_os_str().is_empty()))
+    }
+
     /// The value of a setting.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(String::as_str)
+    }
+}
+
+impl CacheOptions {
+    /// The most bytes of a cache for which none are given: 64 GiB.
+    pub const BYTES: u64 = 64 << 30;
+
+    fn from_env() -> Result<Option<Self>> {
+        let Some(folder) = std::env::var_os("TENSORFERRY_CACHE") else { return Ok(None) };
+        let bytes = match std::env::var("TENSORFERRY_CACHE_BYTES") {
+            Err(_) => Self::BYTES,
+            Ok(text) => text.trim().parse().map_err(|_| {
+                let what = format!("TENSORFERRY_CACHE_BYTES is {text:?}, not a number of bytes");
+                Error::argument("open", what)
+            })?,
+        };
+        Ok(Some(Self { folder: folder.into(), bytes }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The methods of `tensorferry.Array`.
 
 use super::array::{AT_ONCE, PyArray};
+use super::path::path_or_url;
 use super::rows::Rows;
 use crate::errors::{OrRaise, raise};
 use crate::interop::array::as_asked;
@@ -10,7 +11,6 @@ use crate::tensor::object::PyTensor;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::path::PathBuf;
 use tensorferry::{ByteOrder, Mode, Tensor};
 
 #[pymethods]
@@ -64,11 +64,11 @@ impl PyArray {
         self.inner.mode().name()
     }
 
-    /// The files, in the order of their rows.
+    /// The files, in the order of their rows; URLs as text.
     #[getter]
-    fn paths(&self) -> Vec<PathBuf> {
+    fn paths<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         guard();
-        self.inner.paths().map(Into::into).collect()
+        self.inner.paths().map(|path| path_or_url(py, path)).collect()
     }
 
     /// All elements as a read-only NumPy array over the mmapped file, without reading or copying.

@@ -1,13 +1,13 @@
 //! Arrays by name, opened and not loaded.
 
 use super::array::PyArray;
+use super::path::path_or_url;
 use crate::errors::{OrRaise, raise};
 use crate::runtime::unwinding::guard;
 use crate::runtime::wait::interruptible;
 use crate::tensor::object::PyTensor;
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use tensorferry::dataset::CancelToken;
 use tensorferry::{Array, Arrays};
 
@@ -25,9 +25,9 @@ impl OpenedArrays {
         self.inner.names().collect()
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
+    fn paths<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         guard();
-        self.inner.paths().map(Into::into).collect()
+        self.inner.paths().map(|path| path_or_url(py, path)).collect()
     }
 
     fn mode(&self) -> &'static str {

@@ -9,3 +9,4 @@ pub(crate) mod open;
 pub(crate) mod path;
 mod rows;
 pub(crate) mod save;
+pub(crate) mod storage;

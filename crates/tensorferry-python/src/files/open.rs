@@ -4,6 +4,7 @@ use super::array::PyArray;
 use super::arrays::OpenedArrays;
 use super::format::parse_format;
 use super::path::fs_path;
+use super::storage::{Storage, options};
 use crate::dataset::{spec, value};
 use crate::errors::{OrRaise, raise};
 use crate::interop::dtype;
@@ -12,7 +13,7 @@ use crate::runtime::wait::interruptible;
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use tensorferry::dataset::{CancelToken, Component, Shape};
-use tensorferry::{FeatureSpec, Mode, OpenOptions, Opened, Raw, Strings};
+use tensorferry::{FeatureSpec, Format, Mode, OpenOptions, Opened, Raw, Strings};
 
 fn parse_mode(py: Python<'_>, mode: &str) -> PyResult<Mode> {
     Mode::from_name(mode).ok_or_else(|| {
@@ -69,9 +70,11 @@ pub(crate) fn open<'py>(
     format: Option<&str>,
     mode: &str,
     features: Vec<(String, Option<Feature<'py>>)>,
+    storage: Storage,
     recipe: Py<PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     guard();
+    let storage = options(storage);
     let (paths, format, mode) =
         (fs_paths(&paths)?, parse_format(py, format)?, parse_mode(py, mode)?);
     let features = features
@@ -81,17 +84,16 @@ pub(crate) fn open<'py>(
             Ok((name, asked))
         })
         .collect::<PyResult<Vec<_>>>()?;
-    let options = |cancel: &CancelToken| OpenOptions {
+    let open = |cancel: &CancelToken| OpenOptions {
         format,
         mode,
         features: features.clone(),
         memory_limit: None,
+        storage: storage.clone(),
         cancel: cancel.clone(),
         ..OpenOptions::default()
     };
-    match interruptible(py, |cancel| tensorferry::open_with(&paths, &options(cancel)))?
-        .or_raise(py)?
-    {
+    match interruptible(py, |cancel| tensorferry::open_with(&paths, &open(cancel)))?.or_raise(py)? {
         Opened::Array(inner) => Ok(Bound::new(py, PyArray { inner, recipe })?.into_any()),
         Opened::Arrays(inner) => Ok(Bound::new(py, OpenedArrays { inner, recipe })?.into_any()),
     }
@@ -106,6 +108,7 @@ pub(crate) fn open_raw(
     shape: Option<Vec<Option<usize>>>,
     offset: u64,
     mode: &str,
+    storage: Storage,
     recipe: Py<PyAny>,
 ) -> PyResult<PyArray> {
     guard();
@@ -113,6 +116,18 @@ pub(crate) fn open_raw(
     let (dtype, order) = dtype::parse_stored(dtype)?;
     let raw =
         Raw { dtype, order, shape: shape.map_or_else(|| Shape::new([None]), Shape::new), offset };
-    let inner = py.detach(|| tensorferry::open_raw(&paths, &raw, mode)).or_raise(py)?;
+    let storage = options(storage);
+    let open = |cancel: &CancelToken| {
+        let options = OpenOptions {
+            format: Some(Format::Raw),
+            raw: Some(raw.clone()),
+            mode,
+            storage: storage.clone(),
+            cancel: cancel.clone(),
+            ..OpenOptions::default()
+        };
+        tensorferry::open_with(&paths, &options)?.array()
+    };
+    let inner = interruptible(py, open)?.or_raise(py)?;
     Ok(PyArray { inner, recipe })
 }

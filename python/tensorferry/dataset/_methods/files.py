@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, SupportsIndex
 
 from tensorferry import _internal, errors
 from tensorferry._files import opened
 from tensorferry._files.features import Features
 from tensorferry._nest import specs, structures
-from tensorferry._typing import FileFormat, Mode, Path, Signature
+from tensorferry._typing import FileFormat, Mode, Path, Signature, StorageOptions
 from tensorferry.dataset._base import recorded
 from tensorferry.dataset._methods import saved_structure
 from tensorferry.dataset._methods.sources import Sources
@@ -33,12 +33,16 @@ class Files(Sources):
         mode: Mode = "auto",
         *,
         features: Features | None = None,
+        storage_options: StorageOptions | None = None,
+        cache: Path | None = None,
+        cache_bytes: SupportsIndex | None = None,
         name: str | None = None,
     ) -> Self:
         """The rows of one array in files, or dicts of the rows of several. Read on request.
 
         Args:
-            paths: a path, a pattern (``"part-*.npy"``), or a list of those.
+            paths: a path, a URL (``"s3://bucket/part-0.npy"``), a pattern (``"part-*.npy"``), or a
+                list of those.
             format: "npy", "npz", "safetensors", "tfrecord" ...; None to detect it.
             mode: "map", "read", "direct" or "auto".
             features: the arrays to read, of arrays by name. All arguments are those of
@@ -46,6 +50,9 @@ class Files(Sources):
                 neither numbers nor strings, are left out with a warning of the logger
                 "tensorferry". Strings of ``.npy`` fields and ``.npz`` members are copied into
                 memory once.
+            storage_options: settings of the stores of URLs, by name.
+            cache: a folder that keeps pieces of objects of stores.
+            cache_bytes: the most bytes of all pieces.
             name: accepted for compatibility with tf.data.
 
         Raises:
@@ -60,7 +67,16 @@ class Files(Sources):
         array([[1, 2],
                [3, 4]])
         """
-        return cls.from_tensor_slices(opened.open(paths, format, mode, features=features))
+        found = opened.open(
+            paths,
+            format,
+            mode,
+            features=features,
+            storage_options=storage_options,
+            cache=cache,
+            cache_bytes=cache_bytes,
+        )
+        return cls.from_tensor_slices(found)
 
     @classmethod
     @recorded

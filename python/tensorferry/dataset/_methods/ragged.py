@@ -6,12 +6,12 @@ from typing import Literal, Self, SupportsIndex
 
 from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import ragged
-from tensorferry._files import megatron
+from tensorferry._files import megatron, storage
 from tensorferry._nest import structures
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.structures import LEAF, Structure
 from tensorferry._nest.text import TEXT, Texts
-from tensorferry._typing import DTypeLike, Nest, Path, RaggedLike, TensorLike
+from tensorferry._typing import DTypeLike, Nest, Path, RaggedLike, StorageOptions, TensorLike
 from tensorferry.dataset._base import Base, recorded
 from tensorferry.dataset._methods import padding, ragged_structure, strings
 
@@ -74,21 +74,31 @@ class RaggedRows(Base):
 
     @classmethod
     @recorded
-    def from_megatron(cls, path: Path, name: str | None = None) -> Self:
+    def from_megatron(
+        cls,
+        path: Path,
+        name: str | None = None,
+        *,
+        storage_options: StorageOptions | None = None,
+        cache: Path | None = None,
+        cache_bytes: SupportsIndex | None = None,
+    ) -> Self:
         """The token rows of a dataset that Megatron-LM's preprocessing wrote: a ``.bin`` file of
         tokens and the ``.idx`` file beside it. Element ``i`` is sequence ``i``.
 
         Both files are used in place.
 
         Args:
-            path: of either file, or of both without the extension.
+            path: of either file, or of both without the extension; or a URL.
             name: accepted for compatibility with tf.data.
+            storage_options, cache, cache_bytes: as for :func:`tensorferry.open`.
 
         Raises:
             OSError: a file cannot be opened.
             tensorferry.errors.FileFormatError: the ``.idx`` file is damaged or of another version.
         """
-        return cls._of(_internal.from_ragged([megatron.rows(path)]), LEAF)
+        where = storage.storage("from_megatron", storage_options, cache, cache_bytes)
+        return cls._of(_internal.from_ragged([megatron.rows(path, where)]), LEAF)
 
     @recorded
     def ragged_batch(

@@ -56,8 +56,8 @@ pub(super) fn open_all(
     options: &StorageOptions,
     cancel: &CancelToken,
 ) -> Result<Vec<Arc<RemoteObject>>> {
-    let cache = options.cache.as_ref().map(|cache| PieceCache::at(&cache.folder, cache.bytes));
-    let cache = cache.transpose()?;
+    let cache = options.cache()?;
+    let cache = cache.map(|cache| PieceCache::at(&cache.folder, cache.bytes)).transpose()?;
     let all = futures_util::stream::iter(urls).map(|url| async {
         let store = store(url, options)?;
         let (path, query) = path(url)?;

@@ -1,0 +1,62 @@
+//! How the stores of URLs are reached, as Python gives it.
+
+use super::path::fs_path;
+use crate::errors::OrRaise;
+use crate::runtime::unwinding::guard;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tensorferry::error::IoError;
+use tensorferry::{CacheOptions, StorageOptions};
+
+/// Settings by name, and the folder and bytes of a cache: what `_files/storage.py` makes of its
+/// arguments.
+pub(crate) type Storage = Option<(BTreeMap<String, String>, Option<(PathBuf, u64)>)>;
+
+pub(crate) fn options(given: Storage) -> StorageOptions {
+    let (settings, cache) = given.unwrap_or_default();
+    let cache = cache.map(|(folder, bytes)| CacheOptions { folder, bytes });
+    StorageOptions { settings: Arc::new(settings), cache }
+}
+
+/// Whether a path is the URL of an object in a store.
+#[pyfunction]
+pub(crate) fn is_remote(path: &Bound<'_, PyAny>) -> PyResult<bool> {
+    guard();
+    Ok(tensorferry::is_remote(&fs_path(path)?))
+}
+
+/// The first bytes of a file or object, and its length.
+#[pyfunction]
+pub(crate) fn read_start<'py>(
+    py: Python<'py>,
+    path: &Bound<'py, PyAny>,
+    length: usize,
+    storage: Storage,
+) -> PyResult<(Bound<'py, PyBytes>, u64)> {
+    guard();
+    let (path, storage) = (fs_path(path)?, options(storage));
+    let read = || -> Result<_, IoError> {
+        let file = tensorferry::open_one(&path, &storage)?;
+        Ok((file.read_up_to(0, length)?, file.len()))
+    };
+    let (start, length) = py.detach(read).or_raise(py)?;
+    Ok((PyBytes::new(py, &start), length))
+}
+
+/// What this process has asked stores for so far, by name.
+#[pyfunction]
+pub(crate) fn request_counts() -> BTreeMap<&'static str, u64> {
+    guard();
+    let counts = tensorferry::request_counts();
+    BTreeMap::from([
+        ("requests", counts.requests),
+        ("bytes", counts.bytes),
+        ("retries", counts.retries),
+        ("hedges", counts.hedges),
+        ("cache_bytes", counts.cache_bytes),
+        ("cache_missed", counts.cache_missed),
+    ])
+}
