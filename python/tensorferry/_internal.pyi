@@ -493,9 +493,7 @@ def open_rows(
 ) -> Array: ...
 def open_raw(
     paths: Sequence[_Path],
-    dtype: DTypeLike,
-    shape: Sequence[int | None] | None,
-    offset: int,
+    elements: tuple[DTypeLike, Sequence[int | None] | None, int],
     mode: Mode,
     storage: _Storage,
     recipe: tuple[Any, ...],

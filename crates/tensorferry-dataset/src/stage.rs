@@ -196,6 +196,8 @@ pub(crate) struct Hints {
     pub(crate) elements_differ: bool,
     /// Number of arrays that bypass the page cache.
     pub(crate) direct_arrays: usize,
+    /// Number of those that are read over a network.
+    pub(crate) remote_arrays: usize,
     /// Bytes of one group of each block shuffle.
     pub(crate) group_bytes: usize,
     /// How far ahead of the consumer the user wants elements to be computed.
@@ -215,6 +217,7 @@ impl Hints {
             depends_on_epoch: self.depends_on_epoch || other.depends_on_epoch,
             elements_differ: self.elements_differ || other.elements_differ,
             direct_arrays: self.direct_arrays.saturating_add(other.direct_arrays),
+            remote_arrays: self.remote_arrays.saturating_add(other.remote_arrays),
             group_bytes: self.group_bytes.saturating_add(other.group_bytes),
             read_ahead: self.read_ahead.max(other.read_ahead),
         }

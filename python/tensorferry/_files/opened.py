@@ -331,7 +331,7 @@ def raw(
 ) -> Array:
     """:func:`open_raw` of checked arguments."""
     recipe = ("open_raw", (paths.absolute(files), dtype, shape, offset, mode, where))
-    return _internal.open_raw(files, dtype, shape, offset, mode, where, recipe)
+    return _internal.open_raw(files, (dtype, shape, offset), mode, where, recipe)
 
 
 def opened(value: Any, rows: bool = True) -> Any:

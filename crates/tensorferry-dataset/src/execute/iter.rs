@@ -11,7 +11,7 @@ use crate::execute::producer::{Limits, Producer};
 use crate::execute::stats::IterStats;
 use crate::execute::workers::Workers;
 use crate::spec::Cardinality;
-use crate::stage::{Context, Dataset, Element, ElementIter, Epoch, Hints};
+use crate::stage::{Context, Dataset, Element, ElementIter, Epoch};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -98,10 +98,13 @@ impl IntoIterator for &Dataset {
 impl Iter {
     /// An iteration that has not begun. `dataset` is `asked` with the seeds of a checkpoint.
     pub(crate) fn of(asked: Dataset, dataset: Dataset, epoch: Epoch, options: &Options) -> Self {
-        let Hints { direct_arrays, group_bytes, .. } = dataset.hints;
-        let budget = Some(Arc::new(MemoryBudget::new(direct_arrays, group_bytes, options)));
-        let sessions = Some(Arc::default());
-        let cx = Context { budget, sessions, ..Context::new(epoch, CancelToken::default()) };
+        let budget = MemoryBudget::new(&dataset.hints, options);
+        let cancel = CancelToken::default();
+        if let Some(bytes) = budget.readahead() {
+            cancel.limit_readahead(bytes);
+        }
+        let (budget, sessions) = (Some(Arc::new(budget)), Some(Arc::default()));
+        let cx = Context { budget, sessions, ..Context::new(epoch, cancel) };
         Self {
             asked,
             dataset,

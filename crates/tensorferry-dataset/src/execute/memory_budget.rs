@@ -18,12 +18,15 @@ use crate::execute::options::Options;
 use crate::execute::reservation::Reservation;
 use crate::shuffle::block_order::BlockOrder;
 use crate::shuffle::group_buffer::{GroupBuffer, Kind};
+use crate::stage::Hints;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tensorferry_io::storage::local::direct::READER;
 use tensorferry_io::sync::fork_safe::ForkSafe;
 
+/// Part of a limit that arrays of a network are read ahead with, together.
+const READAHEAD: usize = 4;
 /// Maximum groups of a track.
 const MOST_GROUPS: usize = 3;
 /// Maximum distance in groups between a thread and its track, ahead or behind.
@@ -44,6 +47,8 @@ pub(crate) struct MemoryBudget {
     threads: usize,
     /// Number of threads that the user wants, and of arrays that bypass the page cache.
     wanted: (usize, usize),
+    /// Bytes that each array of a network may be read ahead.
+    readahead: Option<usize>,
     /// Bytes of `shared` that are reserved for groups, and bytes that batches use.
     reserved: AtomicUsize,
     in_flight: AtomicUsize,
@@ -78,12 +83,14 @@ struct Track {
 impl MemoryBudget {
     /// The budget of an iteration.
     ///
-    /// `direct_arrays` is the number of arrays that bypass the page cache. `group_bytes` is the
-    /// size of one group of each block shuffle of the plan, in total.
-    pub(crate) fn new(direct_arrays: usize, group_bytes: usize, options: &Options) -> Self {
+    /// `hints` are those of the plan.
+    pub(crate) fn new(hints: &Hints, options: &Options) -> Self {
+        let Hints { direct_arrays, remote_arrays, group_bytes, .. } = *hints;
         let wanted = (options.threads(), direct_arrays);
+        let readahead = options.memory_limit.filter(|_| remote_arrays > 0);
+        let readahead = readahead.map(|limit| Options::counted(limit) / READAHEAD);
         let (threads, shared) = match options.memory_limit {
-            Some(limit) => shares(limit, wanted),
+            Some(limit) => shares(limit - readahead.unwrap_or(0), wanted),
             None => (wanted.0, Options::counted(Options::MEMORY_LIMIT)),
         };
         let budget = Self {
@@ -91,6 +98,7 @@ impl MemoryBudget {
             shared,
             threads,
             wanted,
+            readahead: readahead.map(|bytes| bytes / remote_arrays.max(1)),
             reserved: AtomicUsize::default(),
             in_flight: AtomicUsize::default(),
             tracks: ForkSafe::reset_by_fork(Tracks::default()),
@@ -99,6 +107,11 @@ impl MemoryBudget {
             .reserved
             .store(group_bytes.saturating_mul(MOST_GROUPS).min(budget.most()), Ordering::Relaxed);
         budget
+    }
+
+    /// Bytes that each array of a network may be read ahead, if memory is limited.
+    pub(crate) fn readahead(&self) -> Option<usize> {
+        self.readahead
     }
 
     /// How many threads may compute elements.

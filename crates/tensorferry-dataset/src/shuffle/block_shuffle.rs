@@ -6,7 +6,7 @@ use crate::execute::memory_budget::MemoryBudget;
 use crate::gather::get_by_gather;
 use crate::request::{Columns, RowPart};
 use crate::shuffle::block_order::{BlockOrder, Group};
-use crate::shuffle::group_buffer::{Input, Kind};
+use crate::shuffle::group_buffer::{Input, Kind, PART_BYTES, REMOTE_PART_BYTES};
 use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::LONGEST;
 use crate::shuffle::prng::Seed;
@@ -26,6 +26,10 @@ const GROUP: u64 = 64;
 /// Maximum bytes of a default group, unless one block is larger. Up to three groups are in memory
 /// at a time, within the default memory of an iteration.
 const GROUP_BYTES: u64 = 64 << 20;
+/// Bytes of a block of rows that are read over a network, of which each is a request.
+const REMOTE_BLOCK: u64 = 1 << 20;
+/// As [`READ_ALONG`], over a network.
+const READ_ALONG_REMOTE: u64 = 1 << 20;
 /// Number of recent requests whose ends are remembered, for threads that take turns.
 const REMEMBERED: usize = 8;
 /// A request continues an earlier one if the gap between them is at most this many times its
@@ -107,6 +111,24 @@ impl Dataset {
             Some(size) => size / block,
         };
         BlockShuffle::over(self, block, group, Seed::new(seed), reshuffle_each_iteration)
+    }
+}
+
+impl Dataset {
+    /// The default shuffle of rows that are read over a network: in blocks. `None` for other rows,
+    /// and for large ones.
+    pub(crate) fn shuffle_remote(&self, options: &ShuffleOptions) -> Result<Option<Self>> {
+        let rows = self.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1));
+        let row = rows.sum::<Option<usize>>().filter(|row| *row > 0);
+        let (Some(row), true) = (row, self.hints.remote_arrays > 0 && !self.is_sequential()) else {
+            return Ok(None);
+        };
+        let block = REMOTE_BLOCK / row as u64;
+        if block < 2 {
+            return Ok(None);
+        }
+        let buffer_size = options.buffer_size.filter(|size| *size >= block);
+        self.shuffle_blocks(block, ShuffleOptions { buffer_size, ..*options }).map(Some)
     }
 }
 
@@ -208,7 +230,11 @@ impl BlockShuffle {
         let (len, row) = (requests.len() as u64, kind.rows.iter().sum::<usize>() as u64);
         // Other shards may read the elements in between.
         let distance = last.index.wrapping_sub(first.index);
-        let dense = distance < len.saturating_mul(1 + READ_ALONG / row.max(1));
+        let along = match self.input.hints.remote_arrays {
+            0 => READ_ALONG,
+            _ => READ_ALONG_REMOTE,
+        };
+        let dense = distance < len.saturating_mul(1 + along / row.max(1));
         if !dense || !requests.is_sorted_by(|a, b| a.index < b.index) {
             return Ok(copied(requests)?);
         }
@@ -256,7 +282,11 @@ impl BlockShuffle {
         let rows = self.file_rows.as_ref()?;
         let which: Vec<usize> = columns.indices(len).collect();
         let rows = which.iter().map(|component| rows[*component]).collect();
-        Some(Kind { shuffle: self.number, round: self.round(cx), which, rows })
+        let part_bytes = match self.input.hints.remote_arrays {
+            0 => PART_BYTES,
+            _ => REMOTE_PART_BYTES,
+        };
+        Some(Kind { shuffle: self.number, round: self.round(cx), which, rows, part_bytes })
     }
 
     fn map(&self, requests: &mut [RowRequest], cx: &Context) {

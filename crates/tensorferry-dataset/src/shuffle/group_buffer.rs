@@ -20,7 +20,9 @@ use tensorferry_io::memory::pool;
 use tensorferry_io::memory::room::list_of;
 
 /// Bytes of rows in a part.
-const PART_BYTES: usize = 4 << 20;
+pub(crate) const PART_BYTES: usize = 4 << 20;
+/// Bytes of rows in a part of rows that are read over a network: enough requests at once.
+pub(crate) const REMOTE_PART_BYTES: usize = 32 << 20;
 /// Interval of cancellation checks while waiting.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -33,6 +35,8 @@ pub(crate) struct Kind {
     pub(crate) which: Vec<usize>,
     /// Bytes of a row of each component in `which`.
     pub(crate) rows: Vec<usize>,
+    /// Bytes of rows to read together.
+    pub(crate) part_bytes: usize,
 }
 
 /// Gathers rows of the components of a group.
@@ -85,7 +89,7 @@ impl Kind {
     /// Blocks per part.
     fn part(&self, order: &BlockOrder) -> u64 {
         let bytes = self.rows.iter().sum::<usize>().max(1) as u64;
-        (PART_BYTES as u64 / bytes / order.block()).max(1)
+        (self.part_bytes as u64 / bytes / order.block()).max(1)
     }
 }
 

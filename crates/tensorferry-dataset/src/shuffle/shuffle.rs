@@ -72,6 +72,10 @@ impl Dataset {
     /// # Ok::<(), tensorferry_dataset::Error>(())
     /// ```
     ///
+    /// Rows that are read over a network are shuffled in blocks of about 1 MiB, as by
+    /// [`Dataset::shuffle_blocks`]: one by one, each would cost a request.
+    /// `shuffle_blocks(1, ...)` shuffles them one by one.
+    ///
     /// # Errors
     /// [`Error::Argument`] if `buffer_size` is 0, if it is needed and `None`, or if there are more
     /// than 2^63 elements.
@@ -85,6 +89,9 @@ impl Dataset {
         match (self.cardinality(), buffer_size) {
             (_, Some(0)) => Err(wrong("buffer_size has to be at least 1")),
             (Cardinality::Finite(n), _) if self.indexed && n <= LONGEST => {
+                if let Some(shuffled) = self.shuffle_remote(&options)? {
+                    return Ok(shuffled);
+                }
                 Ok(Shuffle::over(self, n, seed, reshuffle_each_iteration))
             }
             (Cardinality::Finite(_), _) if self.indexed => {

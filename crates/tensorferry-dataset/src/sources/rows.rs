@@ -112,11 +112,15 @@ impl Stage for OpenedRows {
         let is_direct = |group: &&Group| {
             group.components.iter().any(|component| self.arrays[*component].mode() == Mode::Direct)
         };
+        let is_remote = |group: &&Group| {
+            group.components.iter().any(|component| self.arrays[*component].is_remote())
+        };
         Hints {
             reads_files: self.arrays.iter().any(|array| array.mode() != Mode::Map),
             sequential: self.groups.iter().any(|group| group.source.is_sequential()),
             one_thread: self.groups.iter().any(|group| group.source.is_sequential()),
             direct_arrays: self.groups.iter().filter(is_direct).count(),
+            remote_arrays: self.groups.iter().filter(is_remote).count(),
             ..inputs
         }
     }

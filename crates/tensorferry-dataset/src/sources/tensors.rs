@@ -79,7 +79,8 @@ impl Stage for Opened {
     fn hints(&self, inputs: Hints) -> Hints {
         let reads_files = self.arrays.iter().any(|array| array.mode() != Mode::Map);
         let direct = self.arrays.iter().filter(|array| array.mode() == Mode::Direct);
-        Hints { reads_files, direct_arrays: direct.count(), ..inputs }
+        let remote_arrays = self.arrays.iter().filter(|array| array.is_remote()).count();
+        Hints { reads_files, direct_arrays: direct.count(), remote_arrays, ..inputs }
     }
 
     fn get(&self, _index: u64, cx: &Context) -> Result<Element> {

@@ -70,6 +70,7 @@ impl Values {
             reads_files: inputs.reads_files || array.mode() != Mode::Map,
             sequential: inputs.sequential || array.source().0.is_sequential(),
             direct_arrays: inputs.direct_arrays + usize::from(array.mode() == Mode::Direct),
+            remote_arrays: inputs.remote_arrays + usize::from(array.is_remote()),
             ..inputs
         }
     }

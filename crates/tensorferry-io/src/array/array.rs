@@ -10,6 +10,7 @@ use crate::gather::request::{RowRequest, no_row};
 use crate::gather::rows_out::RowsOut;
 use crate::gather::rows_out::{filled, normalise_bools};
 use crate::storage::mode::Mode;
+use crate::storage::url::is_remote;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -180,6 +181,12 @@ impl Array {
     #[must_use]
     pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.paths.iter().map(PathBuf::as_path)
+    }
+
+    /// Whether its rows are objects of a store, read over a network.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.paths.first().is_some_and(|path| is_remote(path))
     }
 
     /// The file of a row, and the row's number in it. `None` if the row does not exist, or is not

@@ -266,8 +266,7 @@ fn little_memory_is_left_to_fewer_readers() {
             tensorferry_io::open::open_with(&[&path], &mode.into()).unwrap().array().unwrap();
         let rows = Dataset::from_rows([array]).unwrap();
         let options = Options { threads: Some(8), memory_limit: limit, ..Options::default() };
-        let Hints { direct_arrays, group_bytes, .. } = rows.hints;
-        MemoryBudget::new(direct_arrays, group_bytes, &options)
+        MemoryBudget::new(&rows.hints, &options)
     };
     let (read, direct) = (
         held(tensorferry_io::storage::mode::Mode::Read, Some(32 << 20)),
@@ -279,6 +278,13 @@ fn little_memory_is_left_to_fewer_readers() {
     assert_eq!((ample.threads(), ample.for_batches()), (8, (990 - 40) << 20));
     let unlimited = held(tensorferry_io::storage::mode::Mode::Direct, None);
     assert_eq!((unlimited.threads(), unlimited.for_batches()), (8, 246 << 20));
+    let remote = Hints { direct_arrays: 2, remote_arrays: 2, ..Hints::default() };
+    let options = Options { threads: Some(8), ..Options::default() };
+    let limited = Options { memory_limit: Some(256 << 20), ..options };
+    let (ample, limited) =
+        (MemoryBudget::new(&remote, &options), MemoryBudget::new(&remote, &limited));
+    assert_eq!((ample.readahead(), limited.readahead()), (None, Some(31 << 20)));
+    assert!(limited.for_batches() < (248 - 62) << 20);
     let tiny = held(tensorferry_io::storage::mode::Mode::Direct, Some(1 << 20));
     assert_eq!((tiny.threads(), tiny.for_batches()), (1, 432 << 10));
 }

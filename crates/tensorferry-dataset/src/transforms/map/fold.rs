@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::execute::memory_budget::MemoryBudget;
 use crate::execute::options::Options;
 use crate::spec::Cardinality;
-use crate::stage::{Context, Dataset, Element, Epoch, Hints, Interrupted, Value};
+use crate::stage::{Context, Dataset, Element, Epoch, Interrupted, Value};
 use crate::transforms::map::scan::{check_running, running};
 use crate::user_fn::function::Function;
 use crate::user_fn::sessions::Sessions;
@@ -36,9 +36,8 @@ impl Dataset {
             &tensors
                 .map_err(|_| wrong("the initial state holds a dataset; it has to be tensors"))?,
         );
-        let Hints { direct_arrays, group_bytes, .. } = self.hints;
         let sessions = Ending(Arc::default());
-        let budget = MemoryBudget::new(direct_arrays, group_bytes, &Options::default());
+        let budget = MemoryBudget::new(&self.hints, &Options::default());
         let cx = Context {
             budget: Some(Arc::new(budget)),
             sessions: Some(Arc::clone(&sessions.0)),

@@ -91,6 +91,7 @@ impl Stage for Select {
             reads_files: array.mode() != Mode::Map,
             sequential: array.source().0.is_sequential(),
             direct_arrays: usize::from(array.mode() == Mode::Direct),
+            remote_arrays: usize::from(array.is_remote()),
             ..Hints::default()
         })
     }

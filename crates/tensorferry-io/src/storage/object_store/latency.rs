@@ -16,6 +16,8 @@ const REMEMBERED: usize = 256;
 const EVERY: usize = 16;
 /// Patience while fewer than [`EVERY`] are known.
 const AT_FIRST: Duration = Duration::from_secs(1);
+/// Median while fewer are known: that of S3.
+const MEDIAN_AT_FIRST: Duration = Duration::from_millis(30);
 /// Least patience. A shorter wait is more often the computer's than the store's.
 const LEAST: Duration = Duration::from_millis(5);
 /// Requests for one hedge.
@@ -26,7 +28,8 @@ const SAVED: i64 = 16;
 #[derive(Debug)]
 pub(super) struct Latency {
     recent: Mutex<Recent>,
-    /// The 95th percentile, in microseconds.
+    /// The median and the 95th percentile, in microseconds.
+    median: AtomicU64,
     patience: AtomicU64,
     /// In twentieths of a hedge.
     earned: AtomicI64,
@@ -42,6 +45,7 @@ impl Default for Latency {
     fn default() -> Self {
         Self {
             recent: Mutex::new(Recent { micros: Vec::new(), next: 0 }),
+            median: AtomicU64::new(micros(MEDIAN_AT_FIRST)),
             patience: AtomicU64::new(micros(AT_FIRST)),
             earned: AtomicI64::new(0),
         }
@@ -65,15 +69,21 @@ impl Latency {
         if recent.next.is_multiple_of(EVERY) {
             let mut sorted = recent.micros.clone();
             drop(recent);
-            let at = (sorted.len() * 95 / 100).min(sorted.len() - 1);
-            let (_, found, _) = sorted.select_nth_unstable(at);
-            self.patience.store(*found, Ordering::Relaxed);
+            sorted.sort_unstable();
+            let at = |percent: usize| sorted[sorted.len() * percent / 100];
+            self.median.store(at(50), Ordering::Relaxed);
+            self.patience.store(at(95), Ordering::Relaxed);
         }
     }
 
     /// How long to wait for a first byte before another request.
     pub(super) fn patience(&self) -> Duration {
         Duration::from_micros(self.patience.load(Ordering::Relaxed)).max(LEAST)
+    }
+
+    /// How long a request usually waits for its first byte.
+    pub(super) fn median(&self) -> Duration {
+        Duration::from_micros(self.median.load(Ordering::Relaxed))
     }
 
     /// Notes a request, which earns a part of a hedge.
@@ -108,6 +118,7 @@ mod tests {
         }
         let patience = latency.patience();
         assert!((90..=100).contains(&patience.as_millis()), "{patience:?}");
+        assert!((45..=55).contains(&latency.median().as_millis()));
         (0..REMEMBERED).for_each(|_| latency.note(Duration::ZERO));
         assert_eq!(latency.patience(), LEAST);
     }

@@ -112,8 +112,15 @@ impl Readahead {
         if received {
             copy(&blocks, pieces);
         }
+        let mut state = self.state.lock();
         if waits {
-            self.state.lock().deepen();
+            state.deepen();
+        }
+        if end(pieces, rows).is_some_and(|(source, at)| {
+            at >= rows[source].end && rows[source + 1..].iter().all(Range::is_empty)
+        }) {
+            // The rows are over: their memory is for others.
+            state.chunks.clear();
         }
         Ok(received)
     }

@@ -55,7 +55,7 @@ pub(super) async fn receive(objects: &[Arc<RemoteObject>], pieces: &mut [Piece<'
         return Ok(());
     };
     let has_cache = first.cached.is_some();
-    let gap = gap(first.store()?.latency.patience());
+    let gap = gap(first.store()?.latency.median());
     let mut cut = cut(pieces);
     let spans = spans(&mut cut, if has_cache { gap.max(CachedObject::PIECE) } else { gap });
     let requests: Vec<BoxFuture<'_, Result<()>>> =

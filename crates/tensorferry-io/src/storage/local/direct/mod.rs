@@ -26,7 +26,7 @@ mod queue_tests;
 mod readahead;
 pub mod spans;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod threads;
