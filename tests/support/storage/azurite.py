@@ -14,7 +14,7 @@ from tests.support.paths import ROOT
 from tests.support.storage.process import Running
 from tests.support.storage.store import Response, Store, request
 
-# The account of every emulator; it is no secret.
+# The account of every emulator, publicly known.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 VERSION = "2021-12-02"
@@ -83,7 +83,7 @@ class Azurite(Store):
         return self.url(name), self.options | {"azure_storage_account_key": wrong}
 
     def put(self, name: str, data: bytes) -> None:
-        self.call("PUT", self.prefix + name, body=data, blob_type="BlockBlob").checked()
+        self.call("PUT", self.prefix + name, None, data, {"x-ms-blob-type": "BlockBlob"}).checked()
 
     def get(self, name: str) -> bytes:
         response = self.call("GET", self.prefix + name)
@@ -123,7 +123,11 @@ class Azurite(Store):
             query["marker"] = marker
 
     def make_container(self) -> bool:
-        return self.call("PUT", "", {"restype": "container"}).status in (201, 409)
+        """Its blobs are public for the proxy, which breaks the signature of a request whose headers
+        it changes.
+        """
+        public = {"x-ms-blob-public-access": "blob"}
+        return self.call("PUT", "", {"restype": "container"}, headers=public).status in (201, 409)
 
     def call(
         self,
@@ -131,14 +135,15 @@ class Azurite(Store):
         name: str,
         query: dict[str, str] | None = None,
         body: bytes = b"",
-        blob_type: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Response:
-        """A signed request for a blob, or for the container if `name` is empty."""
+        """A request for a blob, or for the container if `name` is empty. The signature covers the
+        headers that start with `x-ms-`, Range and If-Match; there can be no others.
+        """
         path = f"/{ACCOUNT}/{self.container}"
         path += f"/{quote(name, safe='/-_.~')}" if name else ""
-        headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": VERSION}
-        if blob_type is not None:
-            headers["x-ms-blob-type"] = blob_type
+        headers = dict(headers or {})
+        headers |= {"x-ms-date": formatdate(usegmt=True), "x-ms-version": VERSION}
         headers["Authorization"] = _shared_key(method, path, query or {}, headers, len(body))
         headers["Content-Length"] = str(len(body))
         return request(self.server, method, path, query, headers, body)
@@ -147,9 +152,9 @@ class Azurite(Store):
 def _shared_key(
     method: str, path: str, query: dict[str, str], headers: dict[str, str], length: int
 ) -> str:
-    """The Authorization of a request without standard headers but its length."""
-    lines = [method, "", "", str(length or ""), *[""] * 8]
-    lines += [f"{name}:{headers[name]}" for name in sorted(headers)]
+    standard = ["", "", str(length or ""), "", "", "", "", headers.get("If-Match", ""), "", ""]
+    lines = [method, *standard, headers.get("Range", "")]
+    lines += [f"{name}:{headers[name]}" for name in sorted(headers) if name.startswith("x-ms-")]
     lines.append(f"/{ACCOUNT}{path}")
     lines += [f"{name}:{query[name]}" for name in sorted(query)]
     signature = hmac.digest(base64.b64decode(KEY), "\n".join(lines).encode(), "sha256")

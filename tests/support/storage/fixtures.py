@@ -21,7 +21,7 @@ from tests.support.storage.store import Store
 REQUIRED = "TENSORFERRY_REQUIRE_SERVERS"
 
 
-def _served(program, store, folder: Path) -> Iterator[Store]:
+def _served(program, store, folder) -> Iterator[Store]:
     if not program.installed():
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(f"{program.absent} ({REQUIRED}=1 makes this a failure)", pytrace=False)

@@ -64,7 +64,7 @@ class Bucket:
             if self._objects.pop(name, None) is None:
                 raise Refusal(404, "NoSuchKey")
 
-    def list(
+    def listing(
         self, prefix: str, delimiter: str, after: str, most: int
     ) -> tuple[list[tuple[str, Stored]], list[str], str | None]:
         """Objects, common prefixes, and the name to continue after."""

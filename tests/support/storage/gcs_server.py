@@ -151,7 +151,7 @@ def listing(bucket: Bucket, query: dict[str, str]) -> bytes:
     after = max(query.get("continuation-token", ""), query.get("start-after", ""))
     most = min(int(query.get("max-keys", MOST_KEYS)), MOST_KEYS)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-    found, folders, token = bucket.list(prefix, delimiter, after, most)
+    found, folders, token = bucket.listing(prefix, delimiter, after, most)
     text = f"<IsTruncated>{str(token is not None).lower()}</IsTruncated>"
     if token is not None:
         text += f"<NextContinuationToken>{escape(token)}</NextContinuationToken>"

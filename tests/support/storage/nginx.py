@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from tests.support.paths import ROOT
 from tests.support.storage.process import Running
-from tests.support.storage.store import Store, request
+from tests.support.storage.store import Response, Store, request
 
 # One process: a killed master would leave its workers behind.
 CONFIGURATION = """
@@ -90,10 +90,10 @@ class Nginx(Store):
         return {"allow_http": "true"}
 
     def url(self, name: str) -> str:
-        return self.endpoint + self._path(name)
+        return self.endpoint + self._path(self.prefix + name)
 
     def refused(self, name: str) -> tuple[str, dict[str, str]]:
-        return f"{self.endpoint}/refused{self._path(name)}", self.options
+        return f"{self.endpoint}/refused{self._path(self.prefix + name)}", self.options
 
     def put(self, name: str, data: bytes) -> None:
         """Replaces the file. Its time is later than before by a second at least: the ETag of nginx
@@ -109,7 +109,7 @@ class Nginx(Store):
         os.replace(file.name, path)
 
     def get(self, name: str) -> bytes:
-        response = request(self.server, "GET", self._path(name))
+        response = self.call("GET", self.prefix + name)
         if response.status == 404:
             raise FileNotFoundError(self.url(name))
         return response.checked(200).body
@@ -127,8 +127,19 @@ class Nginx(Store):
         """Nothing is uploaded over HTTP."""
         return 0
 
+    def call(
+        self,
+        method: str,
+        name: str,
+        query: dict[str, str] | None = None,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        """A request for a file."""
+        return request(self.server, method, self._path(name), query, headers, body)
+
     def _path(self, name: str) -> str:
-        return quote(f"/{self.folder}/{self.prefix}{name}", safe="/-_.~")
+        return quote(f"/{self.folder}/{name}", safe="/-_.~")
 
     def _file(self, name: str) -> Path:
         return self.root / self.folder / (self.prefix + name)

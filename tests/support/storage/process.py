@@ -19,7 +19,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 KEEPER = Path(__file__).with_name("keeper.py")
 DEADLINE = 60.0  # seconds until a server has to answer
@@ -97,17 +97,17 @@ def _locked(path: Path, kind: int) -> IO[str]:
     return file
 
 
-def _found(state: Path) -> dict | None:
+def _found(state: Path) -> dict[str, Any] | None:
     """The server that another user started, unless it has ended."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(state.read_text())
+        found: dict[str, Any] = json.loads(state.read_text())
         os.kill(found["pid"], 0)
         if Path(found["data"]).is_dir():
             return found
     return None
 
 
-def _started(program: Program, users: str) -> dict:
+def _started(program: Program, users: str) -> dict[str, Any]:
     for attempt in range(ATTEMPTS):
         data = Path(tempfile.mkdtemp(prefix=f"tensorferry-{program.name}-"))
         ports = free_ports(program.ports)

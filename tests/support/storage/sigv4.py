@@ -16,15 +16,17 @@ def signed_headers(
     host: str,
     path: str,
     query: Mapping[str, str],
+    others: Mapping[str, str],
     *,
     key: str,
     secret: str,
     region: str,
     now: datetime | None = None,
 ) -> dict[str, str]:
-    """The headers that sign a request. `path` is encoded already, `query` is not."""
+    """The headers of a request, which sign it. `path` is encoded already, `query` is not."""
     time = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-    headers = {"host": host, "x-amz-content-sha256": UNSIGNED, "x-amz-date": time}
+    headers = {name.lower(): value for name, value in others.items()}
+    headers |= {"host": host, "x-amz-content-sha256": UNSIGNED, "x-amz-date": time}
     names = ";".join(sorted(headers))
     pairs = sorted((quote(name, safe="-_.~"), quote(query[name], safe="-_.~")) for name in query)
     canonical = "\n".join(

@@ -10,6 +10,37 @@ from typing import Self
 from urllib.parse import urlencode, urlsplit
 
 
+@dataclass
+class Response:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def checked(self, *expected: int) -> Self:
+        if self.status not in (expected or (200, 201, 202, 204, 206)):
+            raise RuntimeError(f"HTTP status {self.status}: {self.body[:1000]!r}")
+        return self
+
+
+def request(
+    endpoint: str,
+    method: str,
+    path: str,
+    query: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+) -> Response:
+    """One request on a connection of its own. `path` is encoded already, `query` is not."""
+    connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=60)
+    try:
+        target = f"{path}?{urlencode(query)}" if query else path
+        connection.request(method, target, body or None, dict(headers or {}))
+        response = connection.getresponse()
+        return Response(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
 class Store:
     """A bucket, a container or a folder, or what lies under a prefix of it.
 
@@ -56,6 +87,19 @@ class Store:
         """The number of unfinished uploads: what an interrupted `save` may not leave behind."""
         raise NotImplementedError
 
+    def call(
+        self,
+        method: str,
+        name: str,
+        query: dict[str, str] | None = None,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        """A request, signed as the server wants it. `name` includes the prefix; without a name, the
+        request is for the bucket.
+        """
+        raise NotImplementedError
+
     def under(self, prefix: str) -> Self:
         """The objects whose names start with `prefix`, without it."""
         inner = copy.copy(self)
@@ -70,34 +114,3 @@ class Store:
 
     def _shortened(self, names: list[str]) -> list[str]:
         return sorted(name.removeprefix(self.prefix) for name in names)
-
-
-@dataclass
-class Response:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    def checked(self, *expected: int) -> Self:
-        if self.status not in (expected or (200, 201, 202, 204, 206)):
-            raise RuntimeError(f"HTTP status {self.status}: {self.body[:1000]!r}")
-        return self
-
-
-def request(
-    endpoint: str,
-    method: str,
-    path: str,
-    query: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None = None,
-    body: bytes = b"",
-) -> Response:
-    """One request on a connection of its own. `path` is encoded already, `query` is not."""
-    connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=60)
-    try:
-        target = f"{path}?{urlencode(query)}" if query else path
-        connection.request(method, target, body or None, dict(headers or {}))
-        response = connection.getresponse()
-        return Response(response.status, response.headers, response.read())
-    finally:
-        connection.close()
