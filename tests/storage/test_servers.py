@@ -1,6 +1,8 @@
 """The servers of the tests: what each has to do for the tests that trust it."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.storage import nginx, process
+from tests.support.storage import fixtures, nginx, process
 
 DATA = bytes(range(256)) * 40
 
@@ -76,7 +78,7 @@ def test_a_server_heeds_ranges_and_if_match(kind, request):
 USER = """
 import sys, time
 from pathlib import Path
-from tests.support.storage import nginx, process
+from tests.support.storage import fixtures, nginx, process
 running = process.use(nginx.Program(), Path(sys.argv[1]))
 print(running.pid, running.data, flush=True)
 time.sleep(600)
@@ -160,3 +162,38 @@ class Missing(nginx.Program):
 def test_a_program_that_does_not_exist_is_reported(tmp_path):
     with pytest.raises(RuntimeError, match=r"(?s)missing was not started.*/nonexistent/server"):
         process.use(Missing(), tmp_path)
+
+
+@pytest.mark.skipif(not nginx.Program().installed(), reason=nginx.Program.absent)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no PR_SET_PDEATHSIG")
+def test_a_server_ends_with_its_keeper(tmp_path):
+    running = process.use(nginx.Program(), tmp_path)
+    try:
+        stat = Path(f"/proc/{running.pid}/stat").read_text()
+        os.kill(int(stat.rpartition(")")[2].split()[1]), signal.SIGKILL)
+        shutil.rmtree(running.data)
+        assert gone(running.pid, running.data)
+        again = process.use(nginx.Program(), tmp_path)
+        assert again.pid != running.pid
+        again.close()
+    finally:
+        running.close()
+    assert gone(again.pid, again.data)
+
+
+class Absent(nginx.Program):
+    """A server that is not installed."""
+
+    absent = "It is not installed: see the way out."
+
+    def installed(self):
+        return False
+
+
+def test_without_a_server_its_tests_are_skipped_unless_it_is_required(tmp_path, monkeypatch):
+    monkeypatch.delenv(fixtures.REQUIRED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match="not installed: see the way out"):
+        next(fixtures.served(Absent(), nginx.Nginx, tmp_path))
+    monkeypatch.setenv(fixtures.REQUIRED, "1")
+    with pytest.raises(pytest.fail.Exception, match="not installed: see the way out"):
+        next(fixtures.served(Absent(), nginx.Nginx, tmp_path))

@@ -21,7 +21,8 @@ from tests.support.storage.store import Store
 REQUIRED = "TENSORFERRY_REQUIRE_SERVERS"
 
 
-def _served(program, store, folder) -> Iterator[Store]:
+def served(program, store, folder) -> Iterator[Store]:
+    """A bucket of its own on the server that the folder has."""
     if not program.installed():
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(f"{program.absent} ({REQUIRED}=1 makes this a failure)", pytrace=False)
@@ -43,25 +44,25 @@ def servers_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def s3(servers_folder) -> Iterator[Store]:
     """A bucket of SeaweedFS."""
-    yield from _served(seaweedfs.Program(), seaweedfs.SeaweedFS, servers_folder)
+    yield from served(seaweedfs.Program(), seaweedfs.SeaweedFS, servers_folder)
 
 
 @pytest.fixture(scope="session")
 def azure(servers_folder) -> Iterator[Store]:
     """A container of Azurite."""
-    yield from _served(azurite.Program(), azurite.Azurite, servers_folder)
+    yield from served(azurite.Program(), azurite.Azurite, servers_folder)
 
 
 @pytest.fixture(scope="session")
 def gcs(servers_folder) -> Iterator[Store]:
     """A bucket of the stub of Google Cloud Storage."""
-    yield from _served(google.Program(), google.Gcs, servers_folder)
+    yield from served(google.Program(), google.Gcs, servers_folder)
 
 
 @pytest.fixture(scope="session")
 def web(servers_folder) -> Iterator[Store]:
     """A folder that nginx serves."""
-    yield from _served(nginx.Program(), nginx.Nginx, servers_folder)
+    yield from served(nginx.Program(), nginx.Nginx, servers_folder)
 
 
 @pytest.fixture(params=["file", "s3", "azure", "gcs", "web"])

@@ -18,7 +18,17 @@ class Flow:
     `hold(True)` asks the source to stop while bytes wait, `hold(False)` to continue.
     """
 
-    __slots__ = ("_hold", "_links", "_loop", "_piece", "_ready", "_timer", "_waiting", "_write")
+    __slots__ = (
+        "_follow",
+        "_hold",
+        "_links",
+        "_loop",
+        "_piece",
+        "_ready",
+        "_timer",
+        "_waiting",
+        "_write",
+    )
 
     def __init__(
         self,
@@ -34,6 +44,7 @@ class Flow:
         # Bytes to write, times to wait for, and functions to call.
         self._waiting: deque[bytes | float | Callable[[], None]] = deque()
         self._ready: float | None = None  # when the first bytes have passed the links
+        self._follow = False
         self._timer: asyncio.TimerHandle | None = None
         slowest = min((link.rate for link in links), default=0.0)
         self._piece = max(SMALLEST_PIECE, int(slowest * PIECE_SECONDS))
@@ -83,9 +94,11 @@ class Flow:
             if isinstance(item, bytes):
                 if self._ready is None:
                     now = self._loop.time()
-                    self._ready = max(
-                        [link.pass_by(len(item), now) for link in self._links], default=now
-                    )
+                    passed = [
+                        link.pass_by(len(item), now, follow=self._follow) for link in self._links
+                    ]
+                    self._ready = max(passed, default=now)
+                    self._follow = True
                 if self._sleeps(self._ready):
                     return
                 self._ready = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 SLACK = 0.001  # seconds that a delay may be too short: the resolution of the event loop
+CATCH_UP = 0.05  # seconds that bytes may be late and still have their place on the link
 
 
 class Link:
@@ -12,9 +13,11 @@ class Link:
         self.rate = rate
         self._free = 0.0  # when all earlier bytes have passed
 
-    def pass_by(self, count: int, now: float) -> float:
-        """When the last of these bytes has passed."""
-        self._free = max(self._free, now) + count / self.rate
+    def pass_by(self, count: int, now: float, *, follow: bool) -> float:
+        """When the last of these bytes has passed. Bytes that follow others of their body make up
+        for a processor that was busy.
+        """
+        self._free = max(self._free, now - CATCH_UP if follow else now) + count / self.rate
         return self._free
 
 

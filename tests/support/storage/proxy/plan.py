@@ -66,7 +66,7 @@ class Plan:
     # Which requests may have a fault.
     methods: tuple[str, ...] = ()  # all, if empty
     after: int = 0  # not the first ones
-    most: int | None = None  # so many requests at most
+    most: int | None = None  # the largest number of requests with one
 
 
 @dataclass(frozen=True)
