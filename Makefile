@@ -3,6 +3,7 @@
 #   make demo       what it does, on real images
 #   make build      the package, built into .venv, and the command, target/release/tensorferry
 #   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB; none: what needs no framework
+#   make servers    SeaweedFS, Azurite and nginx, for the tests of object storage; make test calls it
 #   make test-tensorflow TENSORFLOW=2.16   the tests with another TensorFlow, in an environment of its own
 #   make lint       formatting, lints, types, workflows, documents in step with the code, `make msrv`
 #   make msrv       whether the crates compile with the oldest Rust that their Cargo.toml names
@@ -28,7 +29,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-tensorflow lint msrv deny semver publish-check publish bench bench-rust fuzz sanitize \
+.PHONY: help demo build servers test test-tensorflow lint msrv deny semver publish-check publish bench bench-rust fuzz sanitize \
 	examples docs site site-check chromium wheel wheel-aarch64 sdist wheel-check check-targets clean
 
 VENV ?= .venv
@@ -83,7 +84,10 @@ build: $(call have,build)
 demo: build $(call have,frameworks demo)
 	$(VENV_PYTHON) examples/demo.py
 
-test: build $(call have,$(TEST_GROUPS))
+servers: $(call have,servers)
+	tools/servers.sh
+
+test: build servers $(call have,$(TEST_GROUPS))
 	cargo test --workspace $(FEATURES)
 	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 
@@ -248,5 +252,5 @@ wheel-check: $(VENV)/.made
 
 clean:
 	cargo clean
-	rm -rf dist site site-screenshots .out/pages .out/pictures fuzz/target .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV) $(VENV)-sdist .venv-tensorflow-* python/tensorferry/*.so
+	rm -rf dist site site-screenshots .servers .out/pages .out/pictures fuzz/target .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV) $(VENV)-sdist .venv-tensorflow-* python/tensorferry/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,6 +26,8 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
+pytest_plugins = ["tests.support.storage.fixtures"]
+
 # In the background of a shell and under nohup, these signals are ignored, also by child processes
 # that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
