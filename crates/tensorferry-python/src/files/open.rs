@@ -104,13 +104,14 @@ pub(crate) fn open<'py>(
 pub(crate) fn open_raw(
     py: Python<'_>,
     paths: Vec<Bound<'_, PyAny>>,
-    (dtype, shape, offset): (Bound<'_, PyAny>, Option<Vec<Option<usize>>>, u64),
+    elements: (Bound<'_, PyAny>, Option<Vec<Option<usize>>>, u64),
     mode: &str,
     storage: Storage,
     recipe: Py<PyAny>,
 ) -> PyResult<PyArray> {
     guard();
     let (paths, mode) = (fs_paths(&paths)?, parse_mode(py, mode)?);
+    let (dtype, shape, offset) = elements;
     let (dtype, order) = dtype::parse_stored(&dtype)?;
     let raw =
         Raw { dtype, order, shape: shape.map_or_else(|| Shape::new([None]), Shape::new), offset };

@@ -24,8 +24,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// Wait for the next bytes of an answer, after which another request is sent for the rest.
-const STALLED: Duration = Duration::from_secs(10);
 /// Least patience between two pieces of an answer.
 const BETWEEN: Duration = Duration::from_millis(100);
 
@@ -109,9 +107,9 @@ async fn next(
                 done = &mut second => if done.is_ok() { done } else { first.await },
             }
         };
-        done = timeout(STALLED.min(left), either).await.ok();
+        done = timeout(store.latency.stalled().min(left), either).await.ok();
     } else if done.is_none() {
-        done = timeout(STALLED.min(left), first).await.ok();
+        done = timeout(store.latency.stalled().min(left), first).await.ok();
     }
     if is_first {
         store.latency.note(begun.elapsed());

@@ -20,6 +20,9 @@ const AT_FIRST: Duration = Duration::from_secs(1);
 const MEDIAN_AT_FIRST: Duration = Duration::from_millis(30);
 /// Least patience. A shorter wait is more often the computer's than the store's.
 const LEAST: Duration = Duration::from_millis(5);
+/// Factor of the patience after which a request is abandoned, and the limits of that time.
+const STALLED: u32 = 20;
+const STALLS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 /// Requests for one hedge.
 const PER_HEDGE: i64 = 20;
 /// Most hedges that requests can have earned.
@@ -84,6 +87,12 @@ impl Latency {
     /// How long a request usually waits for its first byte.
     pub(super) fn median(&self) -> Duration {
         Duration::from_micros(self.median.load(Ordering::Relaxed))
+    }
+
+    /// How long nothing may come before a request is abandoned, and another one sent: much longer
+    /// than requests usually take.
+    pub(super) fn stalled(&self) -> Duration {
+        self.patience().saturating_mul(STALLED).clamp(STALLS.0, STALLS.1)
     }
 
     /// Notes a request, which earns a part of a hedge.
