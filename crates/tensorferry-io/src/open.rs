@@ -6,10 +6,12 @@ use crate::error::{Error, Result};
 use crate::format::file_format::{Format, OpenOptions, OpenRequest, Opened, Raw, no_features};
 use crate::format::npy;
 use crate::storage::local;
+use crate::storage::located::not_mappable;
 use crate::storage::mode::Mode;
 use crate::storage::options::StorageOptions;
 use crate::storage::place;
 use crate::storage::read_at::ReadAt;
+use crate::storage::url::is_remote;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorferry_core::Tensor;
@@ -54,6 +56,11 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
 /// As [`open`]; [`Error::Argument`] if a feature is missing or has another dtype or shape, or the
 /// format has no features; [`Error::Interrupted`].
 pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened> {
+    if options.mode == Mode::Map
+        && let Some(path) = paths.iter().find(|path| is_remote(path.as_ref()))
+    {
+        return Err(not_mappable(path.as_ref()));
+    }
     open_sources(&place::open_all(paths, &options.storage, &options.cancel)?, options)
 }
 

@@ -26,6 +26,7 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     tensorferry::buffers::keep_spare();
     logging::start();
     gil::start(module.py());
+    storage::lend_boto3();
     module.add_class::<object::PyTensor>()?;
     module.add_class::<memory::Block>()?;
     dataset::register(module)?;

@@ -30,7 +30,9 @@ _DTYPES = {
 }
 
 
-def rows(path: Path, where: storage.Storage = None) -> tuple[tuple[Any, bool], str, list[tuple[Any, bool]]]:
+def rows(
+    path: Path, where: storage.Storage = None
+) -> tuple[tuple[Any, bool], str, list[tuple[Any, bool]]]:
     """The rows, as ``_internal.from_ragged`` takes them."""
     base = os.fsdecode(path)
     base = base.removesuffix(".bin") if base.endswith(".bin") else base.removesuffix(".idx")

@@ -42,10 +42,9 @@ fn not_a_path(path: &Path) -> Option<String> {
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
     });
     match scheme {
-        Some("file") => Some("an address, not a path. Leave out file://.".into()),
         Some(scheme) => Some(format!(
-            "{scheme}:// is not read: only local files are. Download the file, or mount the \
-            storage."
+            "{scheme}:// is not read here. Files and the URLs s3://, gs://, az://, abfs://, http:// \
+            and https:// are opened. Download the file, or mount the storage."
         )),
         None if text == "~" || text.starts_with('~') => Some(
             "~ is the shell's word for the home folder. Write it out, or pass \

@@ -3,6 +3,7 @@
 use crate::error::{Error, Hint, Result};
 use crate::memory::pool;
 use crate::storage::read_at::{Extent, ReadAt};
+use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::Error as CoreError;
 use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
@@ -59,13 +60,15 @@ impl Located {
             let empty = pool::take(0)?.freeze();
             return Ok(Tensor::new(self.dtype, self.order, layout, empty, 0)?);
         }
-        let Some(source) = self.source.as_mmap() else { return Err(not_mappable(&*self.source)) };
+        let Some(source) = self.source.as_mmap() else {
+            return Err(not_mappable(self.source.name()));
+        };
         let (buffer, offset) = source.mmap(self.offset, layout.nbytes())?;
         Ok(Tensor::new(self.dtype, self.order, layout, buffer, offset)?)
     }
 }
 
-pub(crate) fn not_mappable(source: &dyn ReadAt) -> Error {
-    let what = format!("{}: its storage cannot be memory-mapped.", source.name().display());
+pub(crate) fn not_mappable(name: &Path) -> Error {
+    let what = format!("{}: its storage cannot be memory-mapped.", name.display());
     Error::argument("open", what).with_hint(Hint::Read)
 }

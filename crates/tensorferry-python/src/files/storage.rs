@@ -2,6 +2,7 @@
 
 use super::path::fs_path;
 use crate::errors::OrRaise;
+use crate::runtime::attach::attached;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tensorferry::error::IoError;
-use tensorferry::{CacheOptions, StorageOptions};
+use tensorferry::{CacheOptions, ProfileCredentials, StorageOptions};
 
 /// Settings by name, and the folder and bytes of a cache: what `_files/storage.py` makes of its
 /// arguments.
@@ -59,4 +60,20 @@ pub(crate) fn request_counts() -> BTreeMap<&'static str, u64> {
         ("cache_bytes", counts.cache_bytes),
         ("cache_missed", counts.cache_missed),
     ])
+}
+
+/// Has boto3 find the credentials of profiles, if it is installed. Nothing is imported before a URL
+/// of S3 is opened.
+pub(crate) fn lend_boto3() {
+    tensorferry::set_profile_credentials(find);
+}
+
+fn find(profile: Option<&str>) -> Result<Option<ProfileCredentials>, String> {
+    let found = attached(|py| {
+        let module = py.import("tensorferry._files.aws")?;
+        let found = module.call_method1("credentials", (profile,))?;
+        found.extract::<Option<(String, String, Option<String>)>>()
+    });
+    let found = found.map_err(|raised| raised.to_string())?;
+    Ok(found.map(|(key_id, secret_key, token)| ProfileCredentials { key_id, secret_key, token }))
 }

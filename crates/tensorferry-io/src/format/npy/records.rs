@@ -123,7 +123,7 @@ impl RecordFile {
         if len == 0 {
             return Ok((pool::take(0)?.freeze(), 0));
         }
-        let source = self.source.as_mmap().ok_or_else(|| not_mappable(&*self.source))?;
+        let source = self.source.as_mmap().ok_or_else(|| not_mappable(self.source.name()))?;
         source.mmap(self.offset(), len)
     }
 

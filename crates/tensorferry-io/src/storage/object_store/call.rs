@@ -35,6 +35,8 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// The kind of failure, if there was no answer.
     pub(super) failed: Option<HttpErrorKind>,
+    /// Whether it was asked for credentials: it is no answer of the store.
+    pub(super) of_credentials: bool,
 }
 
 /// Runs a call to a store, and returns its result and the last answer.
@@ -71,19 +73,36 @@ impl HttpService for Counted {
             *request.uri_mut() = uri.map_err(|e| HttpError::new(HttpErrorKind::Unknown, e))?;
         }
         add(&COUNTERS.requests, 1);
+        let of_credentials = request.uri().host().is_some_and(gives_credentials);
         let done = self.0.execute(request).await;
         let answer = match &done {
             Ok(response) => Answer {
                 status: Some(response.status().as_u16()),
                 retry_after: retry_after(response),
                 failed: None,
+                of_credentials,
             },
-            Err(error) => Answer { failed: Some(error.kind()), ..Answer::default() },
+            Err(error) => {
+                Answer { failed: Some(error.kind()), of_credentials, ..Answer::default() }
+            }
         };
         // Outside of a call, nobody asks for it: requests for credentials.
         let _kept = CALL.try_with(|call| call.answer.set(answer));
         done
     }
+}
+
+/// Whether a host gives credentials: the metadata of a machine or container, or a service for
+/// tokens.
+fn gives_credentials(host: &str) -> bool {
+    const HOSTS: [&str; 5] = [
+        "metadata.google.internal",
+        "metadata",
+        "oauth2.googleapis.com",
+        "login.microsoftonline.com",
+        "[fd00:ec2::254]",
+    ];
+    host.starts_with("169.254.") || host.starts_with("sts.") || HOSTS.contains(&host)
 }
 
 fn with_query(uri: &http::Uri, query: &str) -> Result<http::Uri, http::Error> {

@@ -14,6 +14,8 @@ use std::time::Duration;
 pub(super) enum Failure {
     /// Another try cannot help.
     Final(io::Error),
+    /// There were no credentials. Another try may help if there were some before.
+    Credentials(io::Error),
     /// The object is no longer the one that was opened.
     Changed,
     /// Another try may help.
@@ -60,6 +62,10 @@ pub(super) fn sort(error: StoreError, answer: Answer) -> Failure {
         let why = said(&error, answer);
         Failure::Again(Again { why, kind, after: answer.retry_after })
     };
+    if answer.of_credentials {
+        // The store was not even asked.
+        return Failure::Credentials(no_credentials(&said(&error, answer)));
+    }
     match (answer.status, answer.failed) {
         (Some(412 | 416), _) => Failure::Changed,
         (Some(429 | 503), _) => again(Kind::SlowDown),
@@ -117,21 +123,18 @@ pub(super) fn to_io(error: StoreError, answer: Answer) -> io::Error {
         (StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }, _) => {
             (ErrorKind::Unsupported, said)
         }
-        (_, None) => (ErrorKind::Other, unsigned(said)),
         _ => (ErrorKind::Other, said),
     };
     io::Error::new(kind, text)
 }
 
-/// Adds what to do about missing credentials, which `object_store` looks for on the network.
-fn unsigned(said: String) -> String {
-    if said.contains("169.254.") || said.to_ascii_lowercase().contains("credential") {
-        return format!(
-            "{said}. No credentials were found. Set the store's variables of the environment or \
-            storage_options; for public data of S3, aws_skip_signature."
-        );
-    }
-    said
+/// The error of a request that could not be signed.
+fn no_credentials(said: &str) -> io::Error {
+    let text = format!(
+        "no credentials were found: {said}. Set them in the environment or the storage options; \
+        for public data of S3, aws_skip_signature=true."
+    );
+    io::Error::new(ErrorKind::PermissionDenied, text)
 }
 
 /// The error of an operation on an object.
@@ -154,8 +157,9 @@ mod tests {
     fn statuses_are_final_or_worth_another_try() {
         let sorted = |status, failed| {
             let error = StoreError::Generic { store: "test", source: "text".into() };
-            match sort(error, Answer { status, failed, retry_after: None }) {
+            match sort(error, Answer { status, failed, ..Answer::default() }) {
                 Failure::Final(_) => "final",
+                Failure::Credentials(_) => "credentials",
                 Failure::Changed => "changed",
                 Failure::Again(again) => match again.kind {
                     Kind::Failed => "failed",

@@ -11,7 +11,7 @@ use crate::storage::object_store::call::call;
 use crate::storage::object_store::failure::{Again, Failure, Kind, refused, sort};
 use crate::storage::object_store::mark::Mark;
 use crate::storage::object_store::store::Store;
-use crate::storage::object_store::tries::Tries;
+use crate::storage::object_store::tries::{Tries, final_error};
 use crate::storage::url::Url;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -70,10 +70,7 @@ pub(super) async fn fetch(
             Err(failure) => match tries.failed(failure).await {
                 Ok(()) => {}
                 Err(Failure::Changed) => return Err(changed(target, store).await),
-                Err(Failure::Final(source)) => return Err(refused("read", &target.url, source)),
-                Err(Failure::Again(again)) => {
-                    return Err(refused("read", &target.url, std::io::Error::other(again.why)));
-                }
+                Err(other) => return Err(final_error(other, &target.url, "read")),
             },
         }
     }

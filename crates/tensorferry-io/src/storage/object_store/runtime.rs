@@ -23,6 +23,12 @@ const POLL: Duration = Duration::from_millis(20);
 
 static RUNTIME: ForkSafe<Option<Arc<Runtime>>> = ForkSafe::per_process(None);
 
+/// Chooses the cryptography of TLS, unless another part of the program has, which does as well.
+/// Clients cannot be made before.
+pub(super) fn choose_cryptography() {
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// The runtime of this process.
 ///
 /// # Errors
@@ -32,8 +38,6 @@ pub(super) fn runtime() -> Result<Arc<Runtime>> {
     if let Some(runtime) = &*kept {
         return Ok(Arc::clone(runtime));
     }
-    // Refused if another part of the program chose a provider first, which does as well.
-    let _chosen = rustls::crypto::ring::default_provider().install_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let made = Builder::new_multi_thread()
         .worker_threads(cores.min(THREADS))

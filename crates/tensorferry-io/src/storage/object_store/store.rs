@@ -5,6 +5,7 @@ use crate::storage::object_store::call::{Answer, Connector};
 use crate::storage::object_store::credentials;
 use crate::storage::object_store::latency::Latency;
 use crate::storage::object_store::limiter::{Limiter, MOST};
+use crate::storage::object_store::runtime::choose_cryptography;
 use crate::storage::options::StorageOptions;
 use crate::storage::url::{Scheme, Url};
 use crate::sync::fork_safe::ForkSafe;
@@ -45,7 +46,10 @@ pub(super) struct Store {
 impl Store {
     /// Notes an answer, if there was one.
     pub(super) fn noted(&self, answer: Answer) {
-        if answer.status.is_some() && !self.answered.load(Ordering::Relaxed) {
+        if answer.status.is_some()
+            && !answer.of_credentials
+            && !self.answered.load(Ordering::Relaxed)
+        {
             self.answered.store(true, Ordering::Relaxed);
         }
     }
@@ -148,6 +152,7 @@ fn retries() -> RetryConfig {
 }
 
 fn build(url: &Url, options: &StorageOptions) -> Result<Arc<dyn ObjectStore>> {
+    choose_cryptography();
     let settings = || {
         options
             .settings

@@ -54,12 +54,14 @@ impl<'a> Tries<'a> {
     /// # Errors
     /// The failure, if it is final, or time is up. A change is [`Failure::Changed`].
     pub(super) async fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
+        let never = !self.store.answered.load(Ordering::Relaxed);
         let again = match failure {
             Failure::Again(again) => again,
+            Failure::Credentials(error) if !never => Again::new(Kind::Failed, error.to_string()),
+            Failure::Credentials(error) => return Err(Failure::Final(error)),
             other => return Err(other),
         };
         self.failures += 1;
-        let never = !self.store.answered.load(Ordering::Relaxed);
         if again.kind == Kind::Odd || (again.kind == Kind::Unreachable && never) {
             self.odd += 1;
             if self.odd >= ODD_TRIES {
@@ -168,7 +170,7 @@ where
 /// The error of a call that is not repeated.
 pub(super) fn final_error(failure: Failure, url: &Url, action: &'static str) -> Error {
     let source = match failure {
-        Failure::Final(source) => source,
+        Failure::Final(source) | Failure::Credentials(source) => source,
         Failure::Changed => io::Error::other("the object changed meanwhile"),
         Failure::Again(again) => io::Error::other(again.why),
     };
