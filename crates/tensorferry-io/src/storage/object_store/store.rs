@@ -10,8 +10,8 @@ use crate::storage::options::StorageOptions;
 use crate::storage::url::{Scheme, Url};
 use crate::sync::fork_safe::ForkSafe;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::{ClientConfigKey, ClientOptions, HeaderValue, ObjectStore, RetryConfig};
 use std::collections::{BTreeMap, HashMap};
@@ -30,6 +30,9 @@ const KEPT: usize = 64;
 
 /// Settings that are this library's own.
 const OURS: [&str; 2] = ["deadline", "max_requests"];
+
+/// Settings of S3 that name a profile, which `object_store` does not read.
+const PROFILE: [&str; 2] = ["aws_profile", "profile"];
 
 /// A store, and what is known of how it answers.
 #[derive(Debug)]
@@ -123,6 +126,13 @@ fn environment() -> u64 {
     all.finish()
 }
 
+/// The variables of the environment whose names begin so.
+fn variables(prefix: &str) -> impl Iterator<Item = (String, String)> {
+    let all = std::env::vars_os()
+        .filter(move |(name, _)| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 fn wrong(url: &Url, what: &str) -> Error {
     Error::argument("open", format!("{}: storage_options: {what}.", url.name().display()))
 }
@@ -158,12 +168,18 @@ fn build(url: &Url, options: &StorageOptions) -> Result<Arc<dyn ObjectStore>> {
             .settings
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
-            .filter(|(name, _)| !OURS.contains(name))
+            .filter(|(name, _)| !OURS.contains(name) && !PROFILE.contains(name))
     };
     let root = format!("{}/", url.root());
+    // The settings of the client, which `with_client_options` puts in place of the environment's.
     macro_rules! configured {
-        ($builder:expr, $store:literal) => {{
+        ($builder:expr, $key:ident, $store:literal, $prefix:literal) => {{
             let mut builder = $builder;
+            for (name, value) in variables($prefix) {
+                if let Ok(key @ $key::Client(_)) = name.to_ascii_lowercase().parse() {
+                    builder = builder.with_config(key, value);
+                }
+            }
             for (name, value) in settings() {
                 builder = builder.with_config(key(url, name, $store)?, value);
             }
@@ -177,17 +193,13 @@ fn build(url: &Url, options: &StorageOptions) -> Result<Arc<dyn ObjectStore>> {
     }
     let made = match url.scheme() {
         Scheme::S3 => {
-            let profile = options.get("aws_profile").or_else(|| options.get("profile"));
-            let profile = profile.map(str::to_owned);
-            let mut builder = AmazonS3Builder::from_env()
+            let profile = PROFILE.iter().find_map(|name| options.get(name)).map(str::to_owned);
+            let builder = AmazonS3Builder::from_env()
                 .with_client_options(client())
                 .with_retry(retries())
                 .with_http_connector(Connector)
                 .with_url(&root);
-            for (name, value) in settings().filter(|(name, _)| !name.ends_with("profile")) {
-                let key: AmazonS3ConfigKey = key(url, name, "s3")?;
-                builder = builder.with_config(key, value);
-            }
+            let builder = configured!(builder, AmazonS3ConfigKey, "s3", "AWS_");
             built!(credentials::of_profile(builder, profile))
         }
         Scheme::Gcs => {
@@ -196,7 +208,7 @@ fn build(url: &Url, options: &StorageOptions) -> Result<Arc<dyn ObjectStore>> {
                 .with_retry(retries())
                 .with_http_connector(Connector)
                 .with_url(&root);
-            built!(configured!(builder, "gs"))
+            built!(configured!(builder, GoogleConfigKey, "gs", "GOOGLE_"))
         }
         Scheme::Azure => {
             let builder = MicrosoftAzureBuilder::from_env()
@@ -204,7 +216,7 @@ fn build(url: &Url, options: &StorageOptions) -> Result<Arc<dyn ObjectStore>> {
                 .with_retry(retries())
                 .with_http_connector(Connector)
                 .with_url(&root);
-            built!(configured!(builder, "az"))
+            built!(configured!(builder, AzureConfigKey, "az", "AZURE_"))
         }
         Scheme::Http => {
             let plain = url.root().starts_with("http:");

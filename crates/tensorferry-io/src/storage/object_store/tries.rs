@@ -62,7 +62,7 @@ impl<'a> Tries<'a> {
             other => return Err(other),
         };
         self.failures += 1;
-        if again.kind == Kind::Odd || (again.kind == Kind::Unreachable && never) {
+        if again.kind == Kind::Odd || (never && again.kind != Kind::SlowDown) {
             self.odd += 1;
             if self.odd >= ODD_TRIES {
                 return Err(Failure::Final(odd(&again)));
@@ -117,7 +117,10 @@ fn odd(again: &Again) -> io::Error {
             let text = format!("there is no connection: {}", again.why);
             io::Error::new(ErrorKind::NotConnected, text)
         }
-        _ => {
+        Kind::Failed | Kind::SlowDown => {
+            io::Error::other(format!("the store does not answer: {}", again.why))
+        }
+        Kind::Odd => {
             let text = format!(
                 "the server did not answer with the bytes that were asked for: {}. It has to \
                 support range requests.",
