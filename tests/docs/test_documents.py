@@ -18,6 +18,7 @@ import pytest
 from tests.support.documents import PAGES, blocks, blocks_of, name
 from tests.support.paths import ROOT
 from tests.support.run_document import run
+from tests.support.storage.seaweedfs import SeaweedFS
 
 #: What is done with the blocks of each language.
 LANGUAGES = {
@@ -55,6 +56,16 @@ def logs():
     root.handlers[:], root.level = handlers, level
 
 
+def use_bucket(store, monkeypatch) -> None:
+    """Makes the bucket of the documents, and names its server in the environment."""
+    own = SeaweedFS(store.server, "training")
+    own.call("PUT", "")
+    for key in own.names():
+        own.delete(key)
+    for name, value in store.options.items():
+        monkeypatch.setenv(name.upper(), value)
+
+
 @pytest.mark.usefixtures("logs")
 @pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_python_sessions_print_what_a_document_shows(path, tmp_path, monkeypatch, request) -> None:
@@ -63,6 +74,8 @@ def test_python_sessions_print_what_a_document_shows(path, tmp_path, monkeypatch
         request.getfixturevalue(framework)
     # The sessions write files to the working directory.
     monkeypatch.chdir(tmp_path)
+    if "s3://" in text:
+        use_bucket(request.getfixturevalue("s3"), monkeypatch)
     if "torch" in frameworks(text):
         # TensorFlow is loaded here already, and has to be loaded after PyTorch's compiler.
         command = [sys.executable, "-m", "tests.support.run_document", str(path)]
