@@ -126,7 +126,7 @@ def test_what_is_missing_is_file_not_found(remote):
             opened(remote, "there")
 
 
-# Azurite answers whoever asks: its containers are public in these tests.
+# Not of Azurite, whose containers are public in these tests.
 @pytest.mark.parametrize("server", ["s3", "gcs", "web"])
 def test_what_is_forbidden_is_a_permission_error(request, server):
     store = request.getfixturevalue(server).under("forbidden/")

@@ -46,7 +46,7 @@ impl StorageOptions {
     /// `TENSORFERRY_CACHE_BYTES` its size. An empty folder is none.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a size that is no number.
+    /// [`Error::Argument`] for a size that is not a number.
     pub(crate) fn cache(&self) -> Result<Option<CacheOptions>> {
         let cache = match &self.cache {
             Some(cache) => Some(cache.clone()),

@@ -230,7 +230,7 @@ impl State {
         let object = Arc::clone(&objects[key.0]);
         let task = runtime()?.spawn(async move {
             match block_of(object, start..end).await {
-                // Nobody waits for it any more, if it is not taken.
+                // The receiver is gone if the chunk was dropped.
                 Ok(block) => drop(send.send(Arc::new(block))),
                 Err(error) => log::debug!("readahead: {error}"),
             }

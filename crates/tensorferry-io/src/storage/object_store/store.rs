@@ -171,7 +171,7 @@ fn build(url: &Url, options: &StorageOptions) -> Result<Arc<dyn ObjectStore>> {
             .filter(|(name, _)| !OURS.contains(name) && !PROFILE.contains(name))
     };
     let root = format!("{}/", url.root());
-    // The settings of the client, which `with_client_options` puts in place of the environment's.
+    // `with_client_options` replaces the environment's settings of the client: they are set again.
     macro_rules! configured {
         ($builder:expr, $key:ident, $store:literal, $prefix:literal) => {{
             let mut builder = $builder;
