@@ -498,12 +498,15 @@ def open_raw(
     storage: _Storage,
     recipe: tuple[Any, ...],
 ) -> Array: ...
-def save(path: _Path, value: TensorLike, format: FileFormat | None) -> None: ...
+def save(
+    path: _Path, value: TensorLike, format: FileFormat | None, to: tuple[_Storage, bool | None]
+) -> None: ...
 def format_for(path: _Path, format: FileFormat | None) -> FileFormat | None: ...
 def save_examples(
     path: Any,
     arrays: list[tuple[str, Any]],
     ragged: list[tuple[str, Any, Any]],
+    to: tuple[_Storage, bool | None],
 ) -> None: ...
 def save_arrays(
     path: _Path,
@@ -511,6 +514,7 @@ def save_arrays(
     format: FileFormat | None,
     compress: bool,
     metadata: dict[str, str],
+    to: tuple[_Storage, bool | None],
 ) -> None: ...
 def stacked(value: TensorLike, result: bool) -> Tensor: ...
 def writable_capsule(

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use tensorferry::Error;
 use tensorferry::dataset::CancelToken;
 use tensorferry::{
-    Array, Casting, Format, Mode, OpenOptions, Opened, Progress, ResumableWrite, open_with, save,
-    save_arrays_with, save_resumable,
+    Array, Casting, Format, Mode, OpenOptions, Opened, Progress, ResumableWrite, SaveOptions,
+    open_with, save, save_arrays_with, save_resumable,
 };
 
 /// Bytes read at a time, unless memory is short.
@@ -148,13 +148,15 @@ impl Target {
             self.content(at)?.map(|array| Ok(array.counted_by(progress).cancelled_by(cancel)))?;
         Ok(match content {
             Content::One(array) => save(self.path(at), &array, Some(self.format)),
-            Content::ByName(arrays) => save_arrays_with(
-                self.path(at),
-                &arrays,
-                Some(self.format),
-                self.compress,
-                &self.metadata,
-            ),
+            Content::ByName(arrays) => {
+                let options = SaveOptions {
+                    format: Some(self.format),
+                    compress: self.compress,
+                    metadata: self.metadata.clone(),
+                    ..SaveOptions::default()
+                };
+                save_arrays_with(self.path(at), &arrays, &options)
+            }
         }?)
     }
 

@@ -60,8 +60,13 @@ pub(super) fn sort(error: StoreError, answer: Answer) -> Failure {
         let why = said(&error, answer);
         Failure::Again(Again { why, kind, after: answer.retry_after })
     };
+    if matches!(error, StoreError::AlreadyExists { .. }) {
+        return Failure::Final(to_io(error, answer));
+    }
     match (answer.status, answer.failed) {
         (Some(412 | 416), _) => Failure::Changed,
+        // A header of the request that the store does not know.
+        (Some(501), _) => Failure::Final(to_io(error, answer)),
         (Some(429 | 503), _) => again(Kind::SlowDown),
         (Some(408 | 425 | 500..), _) => again(Kind::Failed),
         (Some(200..300), _) => again(Kind::Odd),
@@ -114,9 +119,8 @@ pub(super) fn to_io(error: StoreError, answer: Answer) -> io::Error {
             format!("access was refused: {said}. Look at the credentials and what they may do."),
         ),
         (StoreError::InvalidPath { .. }, _) => (ErrorKind::InvalidInput, said),
-        (StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }, _) => {
-            (ErrorKind::Unsupported, said)
-        }
+        (StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }, _)
+        | (_, Some(501)) => (ErrorKind::Unsupported, said),
         (_, None) => (ErrorKind::Other, unsigned(said)),
         _ => (ErrorKind::Other, said),
     };
