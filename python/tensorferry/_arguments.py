@@ -31,17 +31,6 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def flag(value: Any, stage: str, name: str) -> bool | None:
-    """True, False, or None."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    raise errors.make(
-        "wrong_type", f"{stage}: {name} has to be True, False or None, not {shown(value)}"
-    )
-
-
 def index(value: Any, stage: str, name: str) -> int:
     """A whole number of any size: a Python or NumPy int, or a tensor of one."""
     if not isinstance(value, bool):

@@ -1,6 +1,7 @@
 """``save`` to object stores: whole or not at all, and never over an object that was not given up."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 import uuid
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -32,6 +34,11 @@ def store(request):
 def large():
     """An array of more than two parts, which differ."""
     return np.random.default_rng(7).integers(0, 2**63, (3, PART // 8), np.int64)
+
+
+def unfinished(store):
+    """The unfinished uploads, which Azure drops by itself, after a week."""
+    return 0 if store.url("").startswith("az") else store.uploads()
 
 
 def save(store, name, value, **arguments):
@@ -110,9 +117,8 @@ def test_a_url_may_name_odd_keys(store):
 def test_an_object_that_exists_is_replaced_only_if_asked(store, length):
     save(store, "a.npy", np.zeros(length, np.uint8))
     for overwrite in (None, False):
-        with pytest.raises(FileExistsError, match=r"a\.npy.*already.*pass overwrite=True") as info:
+        with pytest.raises(FileExistsError, match=r"already.*pass overwrite=True.*a\.npy"):
             save(store, "a.npy", np.ones(length, np.uint8), overwrite=overwrite)
-        assert info.value.code == "io"
     assert not loaded(store, "a.npy").any()
     save(store, "a.npy", np.ones(length, np.uint8), overwrite=True)
     assert loaded(store, "a.npy").all()
@@ -136,8 +142,6 @@ def test_one_of_two_that_create_an_object_at_once_is_refused(s3, length):
     value = np.zeros(length, np.uint8)
     with Proxy(store.server, Plan(first_byte=0.2)) as proxy:
         other = store.through(proxy.endpoint)
-        from concurrent.futures import ThreadPoolExecutor
-
         def one(number):
             try:
                 save(other, "a.npy", value + number)
@@ -158,7 +162,7 @@ def test_a_web_server_is_not_written_to(web):
 
 
 def test_the_arguments_are_checked(store):
-    with pytest.raises(TypeError, match="overwrite has to be True, False or None"):
+    with pytest.raises(TypeError, match="overwrite has to be True or False"):
         save(store, "a.npy", np.zeros(3), overwrite="no")
     with pytest.raises(errors.InvalidArgumentError, match="aws_endpiont"):
         tfy.save(store.url("a.npy"), np.zeros(3), storage_options={"aws_endpiont": "x"})
@@ -176,18 +180,13 @@ def test_what_is_forbidden_is_a_permission_error(store):
 # ---- what fails
 
 
-class Wrong(Exception):
-    pass
-
-
-@pytest.mark.parametrize("length", [100, 5 * PART])
-def test_values_that_do_not_fit_leave_nothing(store, length, tmp_path):
-    value = np.zeros(length, np.int16)
-    value[-1] = 300
-    np.save(tmp_path / "a.npy", value)
+@pytest.mark.parametrize("length", [100, PART])
+def test_values_that_do_not_fit_leave_nothing(store, length):
+    value = np.zeros((length, 1), np.uint64)
+    value[-1] = 2**64 - 1
     with pytest.raises(errors.ValueOverflowError):
-        save(store, "a.npy", tfy.open(tmp_path / "a.npy").cast("uint8"))
-    assert (store.names(), store.uploads()) == ([], 0)
+        save(store, "a.tfrecord", {"x": value})
+    assert (store.names(), unfinished(store)) == ([], 0)
 
 
 FAULTS = {
@@ -211,10 +210,11 @@ def test_failed_requests_are_repeated(store, large, faults, overwrite):
         other = store.through(proxy.endpoint)
         for seed in range(3):
             proxy.set(FAULTS[faults], seed=seed)
-            save(other, "a.npy", large, overwrite=overwrite or None)
-            save(other, "b.npy", large[0, :100], overwrite=overwrite or None)
-            assert np.array_equal(loaded(store, "a.npy"), large)
-            assert np.array_equal(loaded(store, "b.npy"), large[0, :100])
+            value = large ^ seed
+            save(other, "a.npy", value, overwrite=overwrite or None)
+            save(other, "b.npy", value[0, :100], overwrite=overwrite or None)
+            assert np.array_equal(loaded(store, "a.npy"), value)
+            assert np.array_equal(loaded(store, "b.npy"), value[0, :100])
             if not overwrite:
                 store.delete("a.npy")
                 store.delete("b.npy")
@@ -232,7 +232,7 @@ def test_a_store_that_does_not_answer_is_an_error_within_the_deadline(store, lar
                     storage_options=other.options | {"deadline": "1s"},
                 )
         assert time.monotonic() - began < 60
-    assert (store.names(), store.uploads()) == ([], 0)
+    assert (store.names(), unfinished(store)) == ([], 0)
 
 
 INTERRUPTED = """
@@ -250,8 +250,6 @@ except KeyboardInterrupt:
 
 
 def test_an_interrupt_ends_an_upload_and_leaves_nothing(store):
-    import json
-
     with Proxy(store.server, Plan(first_byte=0.03, bandwidth=40e6)) as proxy:
         other = store.through(proxy.endpoint)
         ran = subprocess.run(
@@ -266,14 +264,12 @@ def test_an_interrupt_ends_an_upload_and_leaves_nothing(store):
         assert float(raised) - float(sent) < 5
         # The threads of the program end with it; what they still sent is handled by now.
         deadline = time.monotonic() + 10
-        while store.uploads() and time.monotonic() < deadline:
+        while unfinished(store) and time.monotonic() < deadline:
             time.sleep(0.1)
-    assert (store.names(), store.uploads()) == ([], 0)
+    assert (store.names(), unfinished(store)) == ([], 0)
 
 
 def test_a_killed_process_leaves_no_object(store):
-    import json
-
     with Proxy(store.server, Plan(bandwidth=40e6)) as proxy:
         other = store.through(proxy.endpoint)
         code = INTERRUPTED.replace("SIGINT", "SIGKILL")

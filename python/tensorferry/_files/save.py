@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry import _arguments, _internal, errors
+from tensorferry import _internal, errors
 from tensorferry._convert import ragged, records, text
 from tensorferry._files import paths
 from tensorferry._files.opened import Arrays
-from tensorferry._files.storage import storage
+from tensorferry._files.storage import destination
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.text import StringRows, Strings
 from tensorferry._typing import FileFormat, Path, StorageOptions, TensorLike
@@ -75,7 +75,7 @@ def save(
     tensorferry.Tensor([0., 1., 2.], shape=(3,), dtype=float64)
     """
     paths.one(path, "save")
-    to = storage("save", storage_options), _arguments.flag(overwrite, "save", "overwrite")
+    to = destination("save", storage_options, overwrite)
     if isinstance(value, Arrays):
         format_ = _internal.format_for(path, format)
         if metadata is None and format_ == "safetensors":

@@ -26,11 +26,16 @@ pub(crate) struct Destination<'a> {
     pub(crate) path: &'a Path,
     pub(crate) options: &'a WriteOptions,
     /// About how many bytes will be written. Parts of an upload are as large as this needs.
+    #[cfg_attr(
+        not(feature = "object-store"),
+        allow(dead_code, reason = "only uploads have parts")
+    )]
     pub(crate) bytes: u64,
 }
 
 /// The error for a file or object that exists already and is not to be replaced.
-pub(crate) fn exists(path: &Path) -> Error {
+#[must_use]
+pub fn exists(path: &Path) -> Error {
     let source = io::Error::new(ErrorKind::AlreadyExists, "it exists already.");
     Error::Io { action: "write", path: path.to_owned(), source }.with_hint(Hint::Replace)
 }

@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod destination;
+pub mod object;
 pub(crate) mod out;
 pub mod resumable;
 #[allow(unsafe_code, reason = "a system call that has no other name")]

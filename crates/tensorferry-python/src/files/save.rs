@@ -29,7 +29,7 @@ pub(crate) fn array_of(
 }
 
 /// How a file or object is written: the options of its store, and whether it is replaced.
-type Where = (Storage, Option<bool>);
+pub(crate) type Where = (Storage, Option<bool>);
 
 pub(crate) fn write_options((storage, replace): Where, cancel: &CancelToken) -> WriteOptions {
     WriteOptions { storage: options(storage), replace, cancel: cancel.clone() }

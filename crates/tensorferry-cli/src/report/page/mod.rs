@@ -15,7 +15,6 @@ use facts::{facts, overview_row, shortened};
 use html::{escaped, table};
 use std::collections::HashSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use tensorferry::{Array, remove_leftovers, write_file};
 

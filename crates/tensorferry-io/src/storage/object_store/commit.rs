@@ -139,17 +139,18 @@ impl Object {
             async move { if condition { create_only(done).await } else { done.await } }
         };
         let done = repeated(&self.store, (&self.url, None), "write", complete).await;
-        match done {
-            Ok(_) => Ok(()),
-            Err(error) if is(&error, ErrorKind::AlreadyExists) || is_missing(&error) => {
-                let now = if tries > 1 { self.head().await? } else { None };
-                if now.is_some_and(|now| now.len() == len && Some(&now) != begun.before.as_ref()) {
-                    return Ok(());
-                }
-                Err(if is_missing(&error) { error } else { self.exists() })
-            }
-            Err(error) => Err(error),
+        let Err(error) = done else { return Ok(()) };
+        // A try before this one may have made the object.
+        if tries > 1 && self.is_made(begun, len).await {
+            return Ok(());
         }
+        Err(if is(&error, ErrorKind::AlreadyExists) { self.exists() } else { error })
+    }
+
+    /// Whether the object that is there can be the one that was uploaded.
+    async fn is_made(&self, begun: &Begun, len: u64) -> bool {
+        let Ok(Some(now)) = self.head().await else { return false };
+        now.len() == len && begun.before.as_ref() != Some(&now)
     }
 
     /// Writes the object in one request.

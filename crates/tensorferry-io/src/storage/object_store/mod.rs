@@ -14,6 +14,7 @@ mod credentials;
 mod engine;
 mod failure;
 mod fetch;
+mod folder;
 mod latency;
 mod limiter;
 mod list;
@@ -34,6 +35,7 @@ use crate::storage::read_at::ReadAt;
 use crate::storage::url::Url;
 use std::sync::Arc;
 
+pub(crate) use folder::{list_folder, remove, remove_soon};
 pub(crate) use upload::Upload;
 
 pub use credentials::{FindCredentials, ProfileCredentials, set_profile_credentials};

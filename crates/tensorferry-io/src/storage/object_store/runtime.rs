@@ -13,6 +13,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -65,6 +66,23 @@ pub(super) fn run<T: Send>(
     // The caller is a task of a runtime, where a thread must not block on another.
     let joined = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join());
     joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// How long a failed caller waits for what has to be undone, and an interrupted one.
+const UNDO: Duration = Duration::from_secs(10);
+const UNDO_INTERRUPTED: Duration = Duration::from_millis(100);
+
+/// Has the runtime's threads undo what a failed or interrupted caller did. They go on with it when
+/// the caller does not wait any longer, unless the process ends.
+pub(super) fn undo(cancel: &CancelToken, work: impl Future<Output = ()> + Send + 'static) {
+    let Ok(runtime) = runtime() else { return };
+    let (send, done) = channel();
+    runtime.spawn(async move {
+        work.await;
+        let _received = send.send(());
+    });
+    let wait = if cancel.check().is_err() { UNDO_INTERRUPTED } else { UNDO };
+    let _done = done.recv_timeout(wait);
 }
 
 async fn until_cancelled<T>(

@@ -5,6 +5,7 @@ use crate::storage::object_store::call::{Answer, Connector};
 use crate::storage::object_store::credentials;
 use crate::storage::object_store::latency::Latency;
 use crate::storage::object_store::limiter::{Limiter, MOST};
+use crate::storage::object_store::runtime::runtime;
 use crate::storage::options::StorageOptions;
 use crate::storage::url::{Scheme, Url};
 use crate::sync::fork_safe::ForkSafe;
@@ -79,6 +80,8 @@ pub(super) fn store(url: &Url, options: &StorageOptions) -> Result<Arc<Store>> {
     if let Some(known) = STORES.lock().as_ref().and_then(|stores| stores.get(&key)) {
         return Ok(Arc::clone(known));
     }
+    // The library of TLS is chosen with the runtime.
+    runtime()?;
     let most = match options.get("max_requests") {
         None => MOST,
         Some(text) => text.parse().ok().filter(|most| *most > 0).ok_or_else(|| {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::memory::pool;
 use crate::memory::pool::PoolBuffer;
 use crate::storage::object_store::commit::{Accepted, Begun, Object};
-use crate::storage::object_store::runtime::{run, runtime};
+use crate::storage::object_store::runtime::{run, runtime, undo};
 use crate::storage::options::StorageOptions;
 use crate::storage::url::Url;
 use crate::sync::process::process_id;
@@ -30,8 +30,6 @@ use std::io::Write;
 use std::mem;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::time::Duration;
 use tensorferry_core::Buffer;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
@@ -44,9 +42,6 @@ const UNDER_WAY: usize = 64 << 20;
 const PARTS: usize = 9_000;
 /// Parts after which the size is doubled again.
 const DOUBLED: usize = 125;
-/// How long a failed upload waits until its parts are dropped, and an interrupted one.
-const DROP: Duration = Duration::from_secs(10);
-const DROP_INTERRUPTED: Duration = Duration::from_millis(100);
 
 /// An object that is being written. It exists once [`Upload::finish`] has returned.
 #[derive(Debug)]
@@ -54,6 +49,8 @@ pub(crate) struct Upload {
     object: Arc<Object>,
     cancel: CancelToken,
     size: usize,
+    /// Bytes of parts under way at once.
+    memory: usize,
     /// The part that is being filled, and its number.
     part: Part,
     at: usize,
@@ -99,6 +96,7 @@ impl Upload {
             object: Arc::new(object),
             cancel: cancel.clone(),
             size,
+            memory: UNDER_WAY,
             part: Part::new(size)?,
             at: 0,
             first: None,
@@ -112,6 +110,12 @@ impl Upload {
             finished: false,
             process: process_id(),
         })
+    }
+
+    /// Shares the memory for parts under way with other uploads.
+    pub(crate) fn sharing(mut self, uploads: usize) -> Self {
+        self.memory = UNDER_WAY / uploads.max(1);
+        self
     }
 
     /// Keeps the first part until the end, for [`Upload::rewrite_start`].
@@ -190,7 +194,7 @@ impl Upload {
         while let Some(joined) = self.under_way.try_join_next() {
             self.note(joined)?;
         }
-        while self.under_way.len() >= (UNDER_WAY / part.filled.max(1)).clamp(2, 8) {
+        while self.under_way.len() >= (self.memory / part.filled.max(1)).clamp(2, 8) {
             self.wait_for_one()?;
         }
         let (object, bytes) = (Arc::clone(&self.object), part.freeze());
@@ -250,10 +254,8 @@ impl Upload {
         if begun.is_none() && beginning.is_none() {
             return;
         }
-        let Ok(runtime) = runtime() else { return };
         let object = Arc::clone(&self.object);
-        let (send, ended) = channel();
-        runtime.spawn(async move {
+        undo(&self.cancel, async move {
             let many = !under_way.is_empty();
             under_way.shutdown().await;
             let begun = match (begun, beginning) {
@@ -268,10 +270,7 @@ impl Upload {
                     break;
                 }
             }
-            let _received = send.send(());
         });
-        let wait = if self.cancel.check().is_err() { DROP_INTERRUPTED } else { DROP };
-        let _ended = ended.recv_timeout(wait);
     }
 }
 
