@@ -40,8 +40,9 @@ const UNDER_WAY: usize = 64 << 20;
 /// Parts of the size that was chosen. Stores take 10,000: if more bytes come than were announced,
 /// those that follow are larger.
 const PARTS: usize = 9_000;
-/// Parts after which the size is doubled again.
+/// Parts after which the size is doubled again, and the largest that this leads to.
 const DOUBLED: usize = 125;
+const LARGEST: usize = 2 << 30;
 
 /// An object that is being written. It exists once [`Upload::finish`] has returned.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ pub(crate) struct Upload {
     bytes: u64,
     /// The error of a write, which [`Write`] has no place for.
     failure: Option<Error>,
+    failed: bool,
     finished: bool,
     process: u32,
 }
@@ -107,6 +109,7 @@ impl Upload {
             accepted: Vec::new(),
             bytes: 0,
             failure: None,
+            failed: false,
             finished: false,
             process: process_id(),
         })
@@ -142,6 +145,11 @@ impl Upload {
     /// # Errors
     /// [`Error::Io`], also of kind `AlreadyExists`; [`Error::Interrupted`].
     pub(crate) fn finish(mut self) -> Result<()> {
+        self.cancel.check()?;
+        if self.failed {
+            let lost = || self.object.failed(io::Error::other("a part of it was not written"));
+            return Err(self.failure.take().unwrap_or_else(lost));
+        }
         let last = self.take_part(0)?;
         if self.at == 0 {
             let (object, bytes) = (Arc::clone(&self.object), last.freeze());
@@ -279,6 +287,7 @@ impl Write for Upload {
         self.take(bytes).map_err(|error| {
             let said = io::Error::other(error.to_string());
             self.failure.get_or_insert(error);
+            self.failed = true;
             said
         })
     }
@@ -336,7 +345,7 @@ fn size_for(bytes: u64) -> usize {
 /// Bytes of part `at`, if parts have `size` bytes.
 fn size_of(size: usize, at: usize) -> usize {
     let doubled = at.checked_sub(PARTS).map_or(0, |more| more / DOUBLED + 1);
-    size.saturating_mul(1 << doubled.min(10))
+    size.saturating_mul(1 << doubled.min(8)).min(LARGEST.max(size))
 }
 
 #[cfg(test)]
