@@ -33,7 +33,7 @@ pub use format::npy::{save_npy, save_npy_with};
 pub use format::save::{
     SaveOptions, save, save_arrays, save_arrays_with, save_examples, save_examples_with, save_with,
 };
-pub use format::verify::{Verified, verify};
+pub use format::verify::{Verified, verify, verify_with};
 pub use open::{
     matching_files, matching_files_with, open, open_npy, open_raw, open_sources, open_with,
 };

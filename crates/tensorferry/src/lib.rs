@@ -29,7 +29,7 @@ pub use tensorferry_io::{
 pub use tensorferry_io::{
     CacheOptions, RequestCounts, SaveOptions, StorageOptions, WriteOptions, is_remote,
     matching_files_with, open_one, request_counts, save_examples_with, save_npy_with, save_with,
-    write_file_with,
+    verify_with, write_file_with,
 };
 #[cfg(feature = "object-store")]
 pub use tensorferry_io::{FindCredentials, ProfileCredentials, set_profile_credentials};
