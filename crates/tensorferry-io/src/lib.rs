@@ -42,7 +42,7 @@ pub use storage::local::regular::open_beside;
 pub use storage::mode::Mode;
 #[cfg(feature = "object-store")]
 pub use storage::object_store::{FindCredentials, ProfileCredentials, set_profile_credentials};
-pub use storage::objects::ObjectInfo;
+pub use storage::objects::{ObjectInfo, await_cleanup};
 pub use storage::options::{CacheOptions, StorageOptions};
 pub use storage::place::open_one;
 pub use storage::read_at::{Mmap, ReadAt, ReadRange, Version};

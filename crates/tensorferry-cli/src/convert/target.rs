@@ -383,7 +383,7 @@ impl Target {
         let source = |path: &Path| -> Outcome<Value> {
             if is_remote(path) {
                 let object = open_one(path, &self.storage)?;
-                let version = object.version().map(|version| version.to_string());
+                let version = object.version().map(|version| version.as_str().to_owned());
                 return Ok(json!([path, [object.len(), version]]));
             }
             let whole = std::path::absolute(path).map_err(io("read the metadata of", path))?;

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::storage::url::Url;
 use crate::write::destination::WriteOptions;
+use std::time::Duration;
 
 /// An object of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,15 @@ pub fn remove_soon(folder: &Url, keys: Vec<String>, options: &WriteOptions) {
     crate::storage::object_store::remove_soon(folder, keys, &options.storage, &options.cancel);
     #[cfg(not(feature = "object-store"))]
     let _unused = (folder, keys, options);
+}
+
+/// Waits until what failed or interrupted writes left in stores is removed, for `limit` at most. A
+/// program calls it before it ends: its threads end with it.
+pub fn await_cleanup(limit: Duration) {
+    #[cfg(feature = "object-store")]
+    crate::storage::object_store::await_undone(limit);
+    #[cfg(not(feature = "object-store"))]
+    let _unused = limit;
 }
 
 /// Removes objects by their keys. One that does not exist is no error.

@@ -36,6 +36,7 @@ use crate::storage::url::Url;
 use std::sync::Arc;
 
 pub(crate) use folder::{list_folder, remove, remove_soon};
+pub(crate) use runtime::await_undone;
 pub(crate) use upload::Upload;
 
 pub use credentials::{FindCredentials, ProfileCredentials, set_profile_credentials};
