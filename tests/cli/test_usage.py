@@ -132,7 +132,7 @@ def test_files_may_have_any_name(folder, name) -> None:
     ("words", "expected"),
     [
         (["in"], "inspect"),
-        (["convert", "--ca"], "--casting"),
+        (["convert", "--cas"], "--casting"),
         (["convert", "--casting", "s"], "saturate"),
         (["stream", "a.npy", "--mode", ""], "auto map read direct"),
         (["convert", "a.npy", "o", "--to", "np"], "npy npz"),

@@ -19,6 +19,7 @@ pub use doctor::Host;
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::io::{BufWriter, Write};
+use std::time::Duration;
 
 /// Work with arrays in files of any size: .npy, .npz, .safetensors, TFRecord and raw files.
 #[derive(Parser)]
@@ -31,6 +32,9 @@ enum Command {
     Doctor(commands::Doctor),
     Completions(commands::Completions),
 }
+
+/// How long the end of the command waits for the removal of what an interrupted upload left.
+const CLEANUP: Duration = Duration::from_secs(2);
 
 /// Runs the command with these arguments, the first of which is its name. Prints errors on stderr,
 /// and returns the exit status.
@@ -61,5 +65,7 @@ pub fn run_in<T: Into<OsString> + Clone>(
     };
     // Output appears before the error.
     let flushed = out.flush();
-    outcome::status(done.and_then(|()| Ok(flushed?)))
+    let status = outcome::status(done.and_then(|()| Ok(flushed?)));
+    tensorferry::await_cleanup(CLEANUP);
+    status
 }

@@ -118,6 +118,7 @@ impl FileAdvice for InOptions {
             FileHint::NoFeatures => "Leave out --array.".into(),
             FileHint::Map => "Open it with --mode map.".into(),
             FileHint::Read => "Open it with --mode read.".into(),
+            FileHint::Replace => "To replace it, pass --force.".into(),
             _ => String::new(),
         }
     }

@@ -29,9 +29,11 @@ pub use error::{Advice, Error, Hint, Result};
 pub use format::file_format::{
     Capabilities, FeatureSpec, Format, OpenOptions, Opened, Raw, Strings,
 };
-pub use format::npy::save_npy;
-pub use format::save::{save, save_arrays, save_arrays_with, save_examples};
-pub use format::verify::{Verified, verify};
+pub use format::npy::{save_npy, save_npy_with};
+pub use format::save::{
+    SaveOptions, save, save_arrays, save_arrays_with, save_examples, save_examples_with, save_with,
+};
+pub use format::verify::{Verified, verify, verify_with};
 pub use open::{
     matching_files, matching_files_with, open, open_npy, open_raw, open_sources, open_with,
 };
@@ -40,9 +42,11 @@ pub use storage::local::regular::open_beside;
 pub use storage::mode::Mode;
 #[cfg(feature = "object-store")]
 pub use storage::object_store::{FindCredentials, ProfileCredentials, set_profile_credentials};
+pub use storage::objects::{ObjectInfo, await_cleanup};
 pub use storage::options::{CacheOptions, StorageOptions};
 pub use storage::place::open_one;
 pub use storage::read_at::{Mmap, ReadAt, ReadRange, Version};
 pub use storage::url::is_remote;
-pub use write::atomic::{can_write, remove_leftovers, write_file};
+pub use write::atomic::{can_write, remove_leftovers, write_file, write_file_with};
+pub use write::destination::WriteOptions;
 pub use write::resumable::{ResumableWrite, save_resumable};

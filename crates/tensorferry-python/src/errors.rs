@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry::Error;
-use tensorferry::error::{CoreError, IoError};
+use tensorferry::error::{CoreError, FileAdvice, IoError};
 use tensorferry_tensorflow::InPython;
 
 /// An exception of the class for `code`.
@@ -127,10 +127,15 @@ fn cause<'py>(py: Python<'py>, error: &Error) -> Option<(Bound<'py, PyBaseExcept
 
 /// The `OSError` for a file operation that the operating system refused.
 fn refused(error: &IoError) -> Option<PyErr> {
+    let advice = match error {
+        IoError::WithHint { hint, .. } => Some(InPython.hint(*hint)),
+        _ => None,
+    };
     match error.innermost() {
-        IoError::Io { action, path, source } => Some(os_error(path, action, source)),
+        IoError::Io { action, path, source } => Some(os_error(path, action, source, advice)),
         IoError::Read { path, offset, len, source } => {
-            Some(os_error(path, &format_args!("read {len} bytes at byte {offset}"), source))
+            let action = format_args!("read {len} bytes at byte {offset}");
+            Some(os_error(path, &action, source, advice))
         }
         _ => None,
     }
@@ -142,7 +147,12 @@ pub(crate) fn code(exception: &Bound<'_, PyBaseException>) -> Option<String> {
 }
 
 /// The `OSError` for an I/O error.
-fn os_error(path: &Path, action: &dyn Display, source: &io::Error) -> PyErr {
+fn os_error(
+    path: &Path,
+    action: &dyn Display,
+    source: &io::Error,
+    advice: Option<String>,
+) -> PyErr {
     let number = number(source);
     // Python adds the number itself. Opening a file is the expected action, so it is not named.
     let text = source.to_string();
@@ -150,9 +160,16 @@ fn os_error(path: &Path, action: &dyn Display, source: &io::Error) -> PyErr {
         .and_then(|number| text.strip_suffix(&format!(" (os error {number})")))
         .unwrap_or(&text);
     let action = action.to_string();
-    let message = if action == "open" { text.to_owned() } else { format!("{action}: {text}") };
+    let mut message = if action == "open" { text.to_owned() } else { format!("{action}: {text}") };
+    if let Some(advice) = advice {
+        message = format!("{message} {advice}");
+    }
     match number {
-        Some(number) => PyOSError::new_err((number, message, path.as_os_str().to_owned())),
+        Some(number) => {
+            // The path follows, after a colon.
+            let message = message.trim_end_matches('.').to_owned();
+            PyOSError::new_err((number, message, path.as_os_str().to_owned()))
+        }
         None => PyOSError::new_err(format!("{}: {message}", path.display())),
     }
 }
@@ -183,6 +200,8 @@ fn number(error: &io::Error) -> Option<i32> {
         io::ErrorKind::IsADirectory => Some(libc::EISDIR),
         io::ErrorKind::ReadOnlyFilesystem => Some(libc::EROFS),
         io::ErrorKind::StorageFull => Some(libc::ENOSPC),
+        io::ErrorKind::AlreadyExists => Some(libc::EEXIST),
+        io::ErrorKind::TimedOut => Some(libc::ETIMEDOUT),
         _ => None,
     })
 }

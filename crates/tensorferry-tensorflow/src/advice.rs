@@ -33,6 +33,7 @@ impl FileAdvice for InPython {
             FileHint::NoFeatures => "Leave out features=.".into(),
             FileHint::Map => "Open it with mode=\"map\".".into(),
             FileHint::Read => "Open it with mode=\"read\".".into(),
+            FileHint::Replace => "To replace it, pass overwrite=True.".into(),
             _ => String::new(),
         }
     }

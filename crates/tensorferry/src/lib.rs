@@ -27,8 +27,9 @@ pub use tensorferry_io::{
     save_examples, save_npy, save_resumable, smallest_dtype, value_range, verify, write_file,
 };
 pub use tensorferry_io::{
-    CacheOptions, RequestCounts, StorageOptions, is_remote, matching_files_with, open_one,
-    request_counts,
+    CacheOptions, RequestCounts, SaveOptions, StorageOptions, WriteOptions, await_cleanup,
+    is_remote, matching_files_with, open_one, request_counts, save_examples_with, save_npy_with,
+    save_with, verify_with, write_file_with,
 };
 #[cfg(feature = "object-store")]
 pub use tensorferry_io::{FindCredentials, ProfileCredentials, set_profile_credentials};

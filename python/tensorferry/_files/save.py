@@ -12,9 +12,10 @@ from tensorferry import _internal, errors
 from tensorferry._convert import ragged, records, text
 from tensorferry._files import paths
 from tensorferry._files.opened import Arrays
+from tensorferry._files.storage import destination
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.text import StringRows, Strings
-from tensorferry._typing import FileFormat, Path, TensorLike
+from tensorferry._typing import FileFormat, Path, StorageOptions, TensorLike
 
 _log = logging.getLogger("tensorferry")
 
@@ -26,6 +27,8 @@ def save(
     *,
     compress: bool = False,
     metadata: Mapping[str, str] | None = None,
+    storage_options: StorageOptions | None = None,
+    overwrite: bool | None = None,
 ) -> None:
     """Writes an array, or arrays by name, to a file that NumPy, TensorFlow and safetensors read.
 
@@ -33,8 +36,14 @@ def save(
     renamed, so that an old file of that name stays whole until then. An opened array is read and
     written a few MiB at a time, which converts files of any size from one format to another.
 
+    An object of a store appears whole or not at all too. It is sent in parts of at least 8 MiB,
+    several at a time. An interrupted or failed upload leaves nothing behind; only if the process is
+    killed do its parts stay in the store, invisible, until a rule of the bucket removes them. An
+    upload takes 72 MiB of memory, and more from 72 GB on.
+
     Args:
-        path: a str, bytes or PathLike.
+        path: a str, bytes or PathLike; or the URL of an object: ``s3://bucket/key``, ``gs://``,
+            ``az://``, ``abfs://``.
         value: any value that :func:`tensor` takes, or an opened :class:`Array`: to ``.npy``,
             ``.bin`` (raw) or ``.tfrecord`` (each row the bytes of a record). A dict of those, or
             opened :class:`Arrays`: to ``.npz``, ``.safetensors`` or ``.tfrecord`` (each row of all
@@ -46,9 +55,14 @@ def save(
         compress: whether to compress an ``.npz``.
         metadata: strings by name, for the ``__metadata__`` of a ``.safetensors`` file. None for
             that of opened :class:`Arrays`.
+        storage_options: how the store of a URL is reached: as for :func:`open`.
+        overwrite: whether what exists at the path is replaced, or is an error. None to replace a
+            file, and not an object. Two that create an object at the same time: one of them gets
+            the error. In Azure and Google Cloud Storage, this is exact for objects of up to 8 MiB.
 
     Raises:
         OSError: the file cannot be written; an old file of that name is untouched.
+        FileExistsError: it exists already, and is not to be replaced.
         tensorferry.errors.InvalidArgumentError: a format that cannot hold the value.
         tensorferry.errors.ValueOverflowError: an integer that a ``tf.train.Example`` cannot hold.
 
@@ -61,6 +75,7 @@ def save(
     tensorferry.Tensor([0., 1., 2.], shape=(3,), dtype=float64)
     """
     paths.one(path, "save")
+    to = destination("save", storage_options, overwrite)
     if isinstance(value, Arrays):
         format_ = _internal.format_for(path, format)
         if metadata is None and format_ == "safetensors":
@@ -91,7 +106,7 @@ def save(
             raise errors.make(
                 "argument", "save: metadata= is for arrays by name, saved as .safetensors"
             )
-        _internal.save(path, value, format)
+        _internal.save(path, value, format, to)
         return
     pairs = list(items)
     rows = [pair for pair in pairs if _has_rows(pair[1])]
@@ -99,9 +114,9 @@ def save(
         _check_examples(path, format, rows[0], compress or bool(metadata))
         flat = [(name, *_values(name, part)) for name, part in rows]
         arrays = [(name, part) for name, part in pairs if not _has_rows(part)]
-        _internal.save_examples(path, arrays, flat)
+        _internal.save_examples(path, arrays, flat, to)
         return
-    _internal.save_arrays(path, pairs, format, compress, _metadata(metadata))
+    _internal.save_arrays(path, pairs, format, compress, _metadata(metadata), to)
 
 
 def _has_rows(value: Any) -> bool:

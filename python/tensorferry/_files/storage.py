@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, SupportsIndex, TypeAlias
 
-from tensorferry import errors
+from tensorferry import _arguments, errors
 from tensorferry._typing import Path, StorageOptions
 
 #: What ``_internal`` takes: settings by name, and the folder and bytes of a cache.
@@ -27,6 +27,15 @@ def storage(
     if options is None and cache is None and cache_bytes is None:
         return None
     return _settings(stage, options), _cache(stage, cache, cache_bytes)
+
+
+def destination(
+    stage: str, options: StorageOptions | None, overwrite: bool | None
+) -> tuple[Storage, bool | None]:
+    """How a file or object is written: the options of its store, and whether it is replaced."""
+    if overwrite is not None:
+        overwrite = _arguments.flag(overwrite, stage, "overwrite")
+    return storage(stage, options), overwrite
 
 
 def _settings(stage: str, options: StorageOptions | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 use crate::arguments::select::Named;
 use crate::arguments::size::Size;
+use crate::arguments::storage::StorageArgs;
 use crate::outcome::{Failure, Outcome, wrong};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 use tensorferry::dataset::{CancelToken, Shape};
 use tensorferry::error::IoError;
 use tensorferry::{
-    ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with,
+    ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, StorageOptions, is_remote,
+    open_with,
 };
 
 /// How files are opened.
@@ -56,6 +58,8 @@ pub(crate) struct FileArgs {
     /// Bytes before the elements of raw files [default: 0]
     #[arg(long, value_name = "BYTES", requires = "raw_dtype")]
     raw_offset: Option<u64>,
+    #[command(flatten)]
+    storage: StorageArgs,
 }
 
 /// Parses one of these names, which shells complete.
@@ -109,12 +113,13 @@ impl OpenArgs {
         if paths.iter().any(|path| path == Path::new("-") && !path.exists()) {
             return Err(wrong("-: arrays are read from files, not from stdin. Name a file."));
         }
-        if let Some(raw) = self.file.raw()? {
-            return Ok(Opened::Array(open_raw(paths, &raw, mode).map_err(unmatched)?));
-        }
-        let (format, cancel) = (self.file.format, cancel.clone());
-        let options = OpenOptions { format, mode, memory_limit, cancel, ..OpenOptions::default() };
+        let options = OpenOptions { mode, memory_limit, ..self.file.options(cancel)? };
         open_with(paths, &options).map_err(unmatched)
+    }
+
+    /// How the stores of URLs are reached.
+    pub(crate) fn storage(&self) -> StorageOptions {
+        self.file.storage.options()
     }
 
     /// The names of the arrays asked for.
@@ -122,11 +127,14 @@ impl OpenArgs {
         &self.array
     }
 
-    /// The format of files that are open; `first` is one of them.
-    pub(crate) fn format_of(&self, first: Option<&Path>) -> Outcome<Format> {
+    /// The format of files that are open as `given`; `first` is one of them.
+    pub(crate) fn format_of(&self, given: &Path, first: Option<&Path>) -> Outcome<Format> {
+        // The name of an object leaves out the query of its URL. Web servers have no patterns.
+        let is_web = given.to_str().is_some_and(|text| text.starts_with("http"));
+        let first = first.map(|first| if is_remote(given) && is_web { given } else { first });
         match (self.file.raw_dtype, self.file.format, first) {
             (None, Some(format), _) => Ok(format),
-            (None, None, Some(path)) => Ok(Format::of_file(path)?),
+            (None, None, Some(path)) => Ok(Format::of_file_with(path, &self.storage())?),
             _ => Ok(Format::Raw),
         }
     }
@@ -180,7 +188,7 @@ impl OpenArgs {
 
     /// The options that decide which elements are found, as text to compare.
     pub(crate) fn describe(&self) -> String {
-        let FileArgs { format, raw_dtype, raw_shape, raw_offset } = &self.file;
+        let FileArgs { format, raw_dtype, raw_shape, raw_offset, storage: _ } = &self.file;
         format!("{format:?} {raw_dtype:?} {raw_shape:?} {raw_offset:?}")
     }
 }
@@ -205,9 +213,10 @@ impl FileArgs {
         }
     }
 
-    /// The format to verify files as, and the contents of raw ones.
-    pub(crate) fn to_verify(&self) -> Outcome<(Option<Format>, Option<Raw>)> {
-        Ok((self.format, self.raw()?))
+    /// What files are opened or verified with.
+    pub(crate) fn options(&self, cancel: &CancelToken) -> Outcome<OpenOptions> {
+        let (raw, storage, cancel) = (self.raw()?, self.storage.options(), cancel.clone());
+        Ok(OpenOptions { format: self.format, raw, storage, cancel, ..OpenOptions::default() })
     }
 }
 
@@ -216,6 +225,11 @@ fn unmatched(error: IoError) -> Failure {
     match error {
         IoError::Io { path, source, .. } if source.to_string().starts_with("no file matches") => {
             wrong(source.to_string().replace("the pattern", &path.display().to_string()))
+        }
+        IoError::Io { path, source, .. }
+            if source.to_string() == "no object matches the pattern" =>
+        {
+            wrong(format!("no object matches {}", path.display()))
         }
         other => other.into(),
     }

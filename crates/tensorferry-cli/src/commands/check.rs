@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::CancelToken;
 use tensorferry::error::IoError;
-use tensorferry::{Error, Format, Verified, matching_files, verify};
+use tensorferry::{Error, Format, Verified, matching_files_with, verify_with};
 
 /// Verify files: headers, lengths and checksums, reading every byte
 ///
@@ -16,7 +16,7 @@ use tensorferry::{Error, Format, Verified, matching_files, verify};
 /// damaged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// Files, or quoted patterns such as 'part-*.npy'
+    /// Files, URLs, or quoted patterns such as 'part-*.npy'
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print JSON
@@ -31,17 +31,16 @@ const VERSION: u32 = 1;
 
 impl Check {
     pub(crate) fn run(&self, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
-        let (format, raw) = self.file.to_verify()?;
+        let options = self.file.options(cancel)?;
         let (mut worst, mut all) = (0, Vec::new());
         for given in &self.files {
-            let (paths, refused) = match matching_files(given) {
+            let (paths, refused) = match matching_files_with(given, &options.storage) {
                 Ok(paths) => (paths, None),
                 Err(error) => (vec![given.clone()], Some(error)),
             };
             let mut refused = refused;
             for path in &paths {
-                let verified =
-                    refused.take().map_or_else(|| verify(path, format, raw.as_ref(), cancel), Err);
+                let verified = refused.take().map_or_else(|| verify_with(path, &options), Err);
                 if matches!(verified, Err(IoError::Interrupted)) {
                     return Err(Error::Interrupted.into());
                 }

@@ -4,7 +4,7 @@ use crate::arguments::open::{All, OpenArgs};
 use crate::arguments::select::DTypes;
 use crate::arguments::size::Size;
 use crate::convert::{Journal, Target, TargetOptions, already_exists, exists, within};
-use crate::outcome::{self, Failure, Outcome, complain, misfits};
+use crate::outcome::{self, Failure, Outcome, complain, misfits, wrong};
 use crate::progress::{Unit, shown};
 use crate::words::printable;
 use indicatif::{BinaryBytes, HumanCount};
@@ -19,13 +19,14 @@ use tensorferry::{Casting, Error, Format, Mode, Progress, remove_leftovers};
 /// Convert files of any size to another format, dtype or number of files, in bounded memory
 ///
 /// DST is written atomically: under a temporary name in its folder, flushed to the disk, then
-/// renamed. If the conversion fails, an existing DST is unchanged.
+/// renamed. If the conversion fails, an existing DST is unchanged. An object of a store (s3://,
+/// gs://, az://) appears whole or not at all too; its conversion cannot be resumed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Convert {
-    /// Files, or quoted patterns such as 'part-*.npy'; several are the shards of one array
+    /// Files, URLs, or quoted patterns such as 'part-*.npy'; several are the shards of one array
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
-    /// File to write; its extension sets the format: .npy .npz .safetensors .tfrecord .bin
+    /// File or URL to write; its extension sets the format: .npy .npz .safetensors .tfrecord .bin
     #[arg(value_name = "DST")]
     destination: PathBuf,
     /// Format to write [default: that of the extension of DST]
@@ -50,7 +51,7 @@ pub(crate) struct Convert {
     #[arg(long)]
     force: bool,
     /// Resume an interrupted conversion: keep finished shards, or the part of a single file that
-    /// is on the disk if it was begun with --resume (.npy, .bin and .safetensors)
+    /// is on the disk if it was begun with --resume (.npy, .bin and .safetensors). Not for URLs
     #[arg(long)]
     resume: bool,
     /// Limit of memory for data in flight, such as 64M
@@ -96,11 +97,12 @@ impl Convert {
             compress: self.compress,
             memory: self.memory_limit,
             metadata,
+            storage: self.open.storage(),
         })?;
-        let done = if target.is_sharded() {
-            self.shards(&target, out, cancel)
-        } else {
-            self.single(&target, out, cancel)
+        let done = match (target.is_remote(), target.is_sharded()) {
+            (true, _) => self.objects(&target, out, cancel),
+            (false, true) => self.shards(&target, out, cancel),
+            (false, false) => self.single(&target, out, cancel),
         };
         match done {
             Err(Failure::Library(error)) if is_uncounted(&error) => {
@@ -128,6 +130,28 @@ impl Convert {
         }
     }
 
+    /// Writes objects of a store. No journal is kept there: each object is whole.
+    fn objects(&self, target: &Target, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
+        if self.resume {
+            return Err(wrong(format!(
+                "--resume: a conversion to a URL ({}) begins anew. Leave it out.",
+                self.destination.display()
+            )));
+        }
+        if target.is_sharded() {
+            target.check_shards()?;
+            // Before the first is written. A single object is looked for when it is written.
+            if let Some(path) = target.existing()?.filter(|_| !self.force) {
+                return Err(already_exists(&path, ""));
+            }
+        }
+        let (began, progress) = (Instant::now(), Progress::default());
+        shown(Unit::Bytes, Some(target.nbytes()), &|| progress.bytes(), self.quiet, || {
+            (0..target.len()).try_for_each(|at| target.write(at, self.force, &progress, cancel))
+        })?;
+        self.report(target, 0, began, out)
+    }
+
     fn single(&self, target: &Target, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
         if self.resume && target.is_resumable() {
             return self.resumable(target, out, cancel);
@@ -140,7 +164,7 @@ impl Convert {
         Journal::remove_of_file(&path)?;
         let (began, progress) = (Instant::now(), Progress::default());
         shown(Unit::Bytes, Some(target.nbytes()), &|| progress.bytes(), self.quiet, || {
-            target.write(0, &progress, cancel)
+            target.write(0, true, &progress, cancel)
         })?;
         self.report(target, 0, began, out)
     }
@@ -189,9 +213,7 @@ impl Convert {
             match Journal::open(&self.destination, &described, self.resume, self.force)? {
                 Some(journal) => journal,
                 None => {
-                    if let Some(path) =
-                        target.paths().find(|path| exists(path)).filter(|_| !self.force)
-                    {
+                    if let Some(path) = target.existing()?.filter(|_| !self.force) {
                         return Err(already_exists(&path, ""));
                     }
                     Journal::begin(&self.destination, &described, self.force)?
@@ -204,7 +226,7 @@ impl Convert {
         let written = shown(Unit::Bytes, Some(total), &|| progress.bytes(), self.quiet, || {
             left.into_iter().try_for_each(|at| -> Outcome {
                 remove_leftovers(target.path(at))?;
-                target.write(at, &progress, cancel)?;
+                target.write(at, true, &progress, cancel)?;
                 journal.add(at, &target.path(at))
             })
         });
@@ -218,8 +240,7 @@ impl Convert {
     /// Prints what was written.
     fn report(&self, target: &Target, kept: usize, began: Instant, out: &mut dyn Write) -> Outcome {
         let seconds = began.elapsed().as_secs_f64();
-        let bytes =
-            target.paths().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).sum();
+        let bytes = target.written();
         if self.json {
             let files: Vec<_> = target.paths().map(|path| path.display().to_string()).collect();
             let (files_before, bytes_before) =

@@ -1,13 +1,14 @@
 //! `tensorferry inspect`: shows arrays and a summary of their values.
 
 use crate::arguments::open::OpenArgs;
+use crate::arguments::storage::any_remote;
 use crate::outcome::{self, Failure, Outcome};
-use crate::report::{Inspected, json, page, text};
+use crate::report::{Inspected, json, network, page, text};
 use crate::summary::{Summary, Wanted, summarize, summarize_together};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::CancelToken;
-use tensorferry::{Array, Arrays, Error, Format, Opened, can_write};
+use tensorferry::{Array, Arrays, Error, Format, Opened, WriteOptions, can_write, request_counts};
 
 /// Show arrays: shape, dtype, range of values, the smallest dtype that holds them, a histogram
 ///
@@ -15,7 +16,7 @@ use tensorferry::{Array, Arrays, Error, Format, Opened, can_write};
 /// Each array is read once, completely, a few MiB at a time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// Files, or quoted patterns such as 'part-*.npy'
+    /// Files, URLs, or quoted patterns such as 'part-*.npy'
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print JSON
@@ -82,11 +83,20 @@ impl Inspect {
                 Err(failure) => return Err(failure),
             }
         }
+        let counts = request_counts();
+        let network = Some(&counts).filter(|_| any_remote(&self.files));
         if self.json {
-            json::write(out, all)?;
+            json::write(out, all, network.map(network::json))?;
+        } else if let Some(counts) = network {
+            writeln!(out, "network: {}", network::words(counts))?;
         }
         if let Some(path) = self.report.as_ref().filter(|_| !page.is_empty()) {
-            page.write(path)?;
+            let storage = self.open.storage();
+            // As a file is.
+            page.write(
+                path,
+                &WriteOptions { storage, replace: Some(true), cancel: cancel.clone() },
+            )?;
         }
         if worst == 0 { Ok(()) } else { Err(Failure::Reported(worst)) }
     }
@@ -121,14 +131,14 @@ impl Inspect {
                 return Err(outcome::wrong(what));
             }
             Opened::Array(array) => {
-                let format = self.open.format_of(array.paths().next())?;
+                let format = self.open.format_of(path, array.paths().next())?;
                 let array = array.cancelled_by(cancel);
                 let summary = summarize(&array, wanted)?;
                 return found(None, array, format, summary).map(|()| 0);
             }
             Opened::Arrays(arrays) => arrays,
         };
-        let format = self.open.format_of(arrays.paths().next())?;
+        let format = self.open.format_of(path, arrays.paths().next())?;
         let names: Vec<String> = match self.open.arrays() {
             [] => arrays.names().map(str::to_owned).collect(),
             names => names.to_vec(),

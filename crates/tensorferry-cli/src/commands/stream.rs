@@ -3,6 +3,7 @@
 use crate::arguments::open::OpenArgs;
 use crate::arguments::select::{DTypes, Named};
 use crate::arguments::size::Size;
+use crate::arguments::storage::any_remote;
 use crate::outcome::{Outcome, io, wrong};
 use crate::progress::{Unit, shown};
 use crate::report::stream::{Measured, Report, Threads};
@@ -18,7 +19,7 @@ use tensorferry::dataset::{
     BatchOptions, CancelToken, Cardinality, Dataset, Element, Epoch, IterStats, Options,
     ShuffleOptions,
 };
-use tensorferry::{Array, Casting, Error, Mode, Progress};
+use tensorferry::{Array, Casting, Error, Mode, Progress, is_remote, request_counts};
 
 /// How long to wait for a batch before checking for signals.
 const POLL: Duration = Duration::from_millis(50);
@@ -28,7 +29,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// The consuming thread reads every byte of every batch once, the least that any consumer does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stream {
-    /// Files, or quoted patterns such as 'part-*.npy'; several are the shards of one array
+    /// Files, URLs, or quoted patterns such as 'part-*.npy'; several are the shards of one array
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
     /// Rows per batch
@@ -66,7 +67,8 @@ pub(crate) struct Stream {
     /// Limit of memory for batches in flight, such as 64M
     #[arg(long, value_name = "BYTES", value_parser = crate::arguments::size::parse)]
     memory_limit: Option<Size>,
-    /// Drop the files from the page cache first, so that they are read from the device
+    /// Drop the files from the page cache first, so that they are read from the device; objects of
+    /// stores are not in it
     #[arg(long)]
     cold: bool,
     /// Print the result as JSON
@@ -100,13 +102,15 @@ impl Stream {
             )));
         }
         if self.cold {
-            for path in arrays.iter().flat_map(|array| array.array.paths()) {
+            let paths = arrays.iter().flat_map(|array| array.array.paths());
+            // Objects are not in the page cache.
+            for path in paths.filter(|path| !is_remote(path)) {
                 usage::drop_cached(path).map_err(io("drop from the page cache", path))?;
             }
         }
         let progress = Progress::default();
         let dataset = self.dataset(&arrays, &progress)?;
-        let mut report = Report::new(&dataset, &arrays)?;
+        let mut report = Report::new(&dataset, &arrays, any_remote(&self.sources))?;
         let ended = self.measure(&dataset, &progress, &mut report, cancel);
         // An interrupted run is reported too.
         if ended.is_ok() || matches!(ended, Err(Error::Interrupted)) {
@@ -154,7 +158,7 @@ impl Stream {
         report: &mut Report,
         cancel: &CancelToken,
     ) -> Result<(), Error> {
-        let (before, _) = usage::now();
+        let ((before, _), asked) = (usage::now(), request_counts());
         let (began, batches, mut counted) = (Instant::now(), AtomicU64::new(0), Counted::default());
         let times = IterStats::default();
         let total = self.total(dataset);
@@ -188,8 +192,19 @@ impl Stream {
             helping: times.by_consumer(),
             waiting: times.waiting(),
         };
-        report.measured =
-            Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory };
+        let network = request_counts().since(&asked);
+        report.measured = Measured {
+            batches,
+            rows,
+            bytes,
+            seconds,
+            waited,
+            consumed,
+            threads,
+            usage,
+            memory,
+            network,
+        };
         ended
     }
 

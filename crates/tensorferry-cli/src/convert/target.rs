@@ -11,13 +11,18 @@ use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::DirEntry;
+use std::io::ErrorKind;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use tensorferry::Error;
 use tensorferry::dataset::CancelToken;
+use tensorferry::error::IoError;
 use tensorferry::{
-    Array, Casting, Format, Mode, OpenOptions, Opened, Progress, ResumableWrite, open_with, save,
-    save_arrays_with, save_resumable,
+    Array, Casting, Format, Mode, OpenOptions, Opened, Progress, ResumableWrite, SaveOptions,
+    StorageOptions, WriteOptions, is_remote, matching_files_with, open_one, open_with,
+    save_arrays_with, save_resumable, save_with,
 };
 
 /// Bytes read at a time, unless memory is short.
@@ -41,6 +46,8 @@ pub(crate) struct TargetOptions<'a> {
     pub(crate) memory: Option<Size>,
     /// The metadata of `.safetensors` sources.
     pub(crate) metadata: BTreeMap<String, String>,
+    /// How the store of a URL is reached.
+    pub(crate) storage: StorageOptions,
 }
 
 /// One file or several shards, and the arrays in them.
@@ -54,6 +61,8 @@ pub(crate) struct Target {
     shards: Option<(usize, usize)>,
     /// Metadata to write beside the arrays.
     metadata: BTreeMap<String, String>,
+    /// How the stores of URLs are reached.
+    storage: StorageOptions,
 }
 
 impl Target {
@@ -67,6 +76,7 @@ impl Target {
             compress,
             memory,
             mut metadata,
+            storage,
         } = request;
         let Some(format) = format.or_else(|| Format::of_extension(target)) else {
             let all = Format::ALL.map(Format::name).join(", ");
@@ -91,7 +101,13 @@ impl Target {
             ));
             metadata.clear();
         }
-        Ok(Self { target: target.to_owned(), format, compress, arrays, shards, metadata })
+        let target = target.to_owned();
+        Ok(Self { target, format, compress, arrays, shards, metadata, storage })
+    }
+
+    /// Whether the files are objects of a store.
+    pub(crate) fn is_remote(&self) -> bool {
+        is_remote(&self.target)
     }
 
     pub(crate) fn is_sharded(&self) -> bool {
@@ -142,20 +158,47 @@ impl Target {
         self.arrays.all().map(|array| (array.nbytes() / array.len().max(1) * rows) as u64).sum()
     }
 
-    /// Writes a file.
-    pub(crate) fn write(&self, at: usize, progress: &Progress, cancel: &CancelToken) -> Outcome {
+    /// Writes a file. Files were looked for before: one that exists is replaced. An object is
+    /// replaced only if `force` says so.
+    pub(crate) fn write(
+        &self,
+        at: usize,
+        force: bool,
+        progress: &Progress,
+        cancel: &CancelToken,
+    ) -> Outcome {
         let content =
             self.content(at)?.map(|array| Ok(array.counted_by(progress).cancelled_by(cancel)))?;
-        Ok(match content {
-            Content::One(array) => save(self.path(at), &array, Some(self.format)),
-            Content::ByName(arrays) => save_arrays_with(
-                self.path(at),
-                &arrays,
-                Some(self.format),
-                self.compress,
-                &self.metadata,
-            ),
-        }?)
+        let write = WriteOptions {
+            storage: self.storage.clone(),
+            replace: self.is_remote().then_some(force),
+            cancel: cancel.clone(),
+        };
+        let format = Some(self.format);
+        let done = match content {
+            Content::One(array) => {
+                let options = SaveOptions { format, write, ..SaveOptions::default() };
+                save_with(self.path(at), &array, &options)
+            }
+            Content::ByName(arrays) => {
+                let (compress, metadata) = (self.compress, self.metadata.clone());
+                let options = SaveOptions { format, compress, metadata, write };
+                save_arrays_with(self.path(at), &arrays, &options)
+            }
+        };
+        match done {
+            Err(error) if is_existing(&error) => Err(already_exists(&self.path(at), "")),
+            done => Ok(done?),
+        }
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn written(&self) -> u64 {
+        let len = |path: &Path| match is_remote(path) {
+            true => open_one(path, &self.storage).map_or(0, |object| object.len()),
+            false => path.metadata().map_or(0, |metadata| metadata.len()),
+        };
+        self.paths().map(|path| len(&path)).sum()
     }
 
     /// Checks all values. Returns an error message for each array with values that do not fit.
@@ -214,14 +257,14 @@ impl Target {
     /// Refuses shards that would replace a source before it is read, or that would stand beside
     /// shards of another conversion, which one pattern would match together.
     pub(crate) fn check_shards(&self) -> Outcome {
-        let sources: BTreeSet<PathBuf> = self
-            .arrays
-            .all()
-            .flat_map(Array::paths)
-            .filter_map(|path| path.canonicalize().ok())
-            .collect();
+        let whole = |path: &Path| match is_remote(path) {
+            true => Some(path.to_owned()),
+            false => path.canonicalize().ok(),
+        };
+        let sources: BTreeSet<PathBuf> =
+            self.arrays.all().flat_map(Array::paths).filter_map(whole).collect();
         if let Some(path) =
-            self.paths().find(|path| path.canonicalize().is_ok_and(|path| sources.contains(&path)))
+            self.paths().find(|path| whole(path).is_some_and(|path| sources.contains(&path)))
         {
             let what = format!(
                 "{} is a source, and would be replaced before all are read",
@@ -231,13 +274,8 @@ impl Target {
         }
         let (stem, extension) =
             (self.target.file_stem().unwrap_or_default(), self.target.extension());
-        let directory = match self.target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
         let own = format!("-of-{:05}", self.len());
-        for entry in directory.read_dir().map_err(io("read", directory))? {
-            let path = entry.map_err(io("read", directory))?.path();
+        for path in self.beside()? {
             let rest = path
                 .file_stem()
                 .and_then(|name| name.to_str()?.strip_prefix(stem.to_str()?))
@@ -255,6 +293,37 @@ impl Target {
             }
         }
         Ok(())
+    }
+
+    /// The files beside the target that can be shards.
+    fn beside(&self) -> Outcome<Vec<PathBuf>> {
+        if self.is_remote() {
+            let (stem, extension) = (self.target.file_stem(), self.target.extension());
+            let text = |part: Option<&OsStr>| literal(&part.unwrap_or_default().to_string_lossy());
+            let all = format!("{}-*-of-*.{}", text(stem), text(extension));
+            let pattern = self.target.with_file_name(all);
+            return match matching_files_with(&pattern, &self.storage) {
+                Err(error) if is_missing(&error) => Ok(Vec::new()),
+                found => Ok(found?),
+            };
+        }
+        let directory = match self.target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let entries = directory.read_dir().map_err(io("read", directory))?;
+        let path =
+            |entry: std::io::Result<DirEntry>| Ok(entry.map_err(io("read", directory))?.path());
+        entries.map(path).collect()
+    }
+
+    /// A file that exists already.
+    pub(crate) fn existing(&self) -> Outcome<Option<PathBuf>> {
+        if !self.is_remote() {
+            return Ok(self.paths().find(|path| exists(path)));
+        }
+        let found: BTreeSet<PathBuf> = self.beside()?.into_iter().collect();
+        Ok(self.paths().find(|path| found.contains(path)))
     }
 
     /// The finished files of a journal, each compared with its record.
@@ -312,6 +381,11 @@ impl Target {
         paths.sort_unstable();
         paths.dedup();
         let source = |path: &Path| -> Outcome<Value> {
+            if is_remote(path) {
+                let object = open_one(path, &self.storage)?;
+                let version = object.version().map(|version| version.as_str().to_owned());
+                return Ok(json!([path, [object.len(), version]]));
+            }
             let whole = std::path::absolute(path).map_err(io("read the metadata of", path))?;
             Ok(json!([
                 whole,
@@ -359,6 +433,23 @@ impl Target {
             many => format!("{}, {many} arrays", self.format),
         }
     }
+}
+
+/// Text as a pattern that matches it alone.
+fn literal(text: &str) -> String {
+    let escaped = |letter: char| match letter {
+        '*' | '?' | '[' => format!("[{letter}]"),
+        other => other.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+fn is_missing(error: &IoError) -> bool {
+    error.system().is_some_and(|source| source.kind() == ErrorKind::NotFound)
+}
+
+fn is_existing(error: &IoError) -> bool {
+    error.system().is_some_and(|source| source.kind() == ErrorKind::AlreadyExists)
 }
 
 pub(crate) fn exists(path: &Path) -> bool {

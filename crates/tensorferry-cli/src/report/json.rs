@@ -9,9 +9,15 @@ use tensorferry::{ByteOrder, Scalar};
 /// The version of the document: it changes if a name changes its meaning or is removed.
 const VERSION: u32 = 1;
 
-/// Writes all arrays as one document.
-pub(crate) fn write(out: &mut dyn Write, arrays: Vec<Value>) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &json!({ "version": VERSION, "arrays": arrays }))?;
+/// Writes all arrays as one document. `network` is what was asked of object stores, if files are
+/// in one.
+pub(crate) fn write(
+    out: &mut dyn Write,
+    arrays: Vec<Value>,
+    network: Option<Value>,
+) -> io::Result<()> {
+    let document = json!({ "version": VERSION, "arrays": arrays, "network": network });
+    serde_json::to_writer_pretty(&mut *out, &document)?;
     writeln!(out)
 }
 

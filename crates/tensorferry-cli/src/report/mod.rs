@@ -2,6 +2,7 @@
 
 mod inspected;
 pub(crate) mod json;
+pub(crate) mod network;
 pub(crate) mod page;
 pub(crate) mod stream;
 pub(crate) mod text;

@@ -2,6 +2,7 @@
 
 use crate::arguments::select::Named;
 use crate::outcome::{Outcome, wrong};
+use crate::report::network;
 use crate::usage::{Memory, Usage};
 use hdrhistogram::Histogram;
 use indicatif::{BinaryBytes, HumanCount};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::num::NonZero;
 use std::time::Duration;
+use tensorferry::RequestCounts;
 use tensorferry::dataset::Dataset;
 
 /// The greatest time that the histogram records, in nanoseconds: an hour.
@@ -20,6 +22,8 @@ pub(crate) struct Report {
     /// The wait for each batch, in nanoseconds.
     waits: Histogram<u64>,
     first: Option<Duration>,
+    /// Whether files are in an object store.
+    is_remote: bool,
     pub(crate) measured: Measured,
 }
 
@@ -37,6 +41,8 @@ pub(crate) struct Measured {
     pub(crate) threads: Threads,
     pub(crate) usage: Usage,
     pub(crate) memory: Memory,
+    /// What was asked of object stores.
+    pub(crate) network: RequestCounts,
 }
 
 /// Times of all threads, added up.
@@ -62,7 +68,7 @@ impl Threads {
 }
 
 impl Report {
-    pub(crate) fn new(dataset: &Dataset, arrays: &[Named]) -> Outcome<Self> {
+    pub(crate) fn new(dataset: &Dataset, arrays: &[Named], is_remote: bool) -> Outcome<Self> {
         let mode = arrays.first().map_or("", |array| array.array.mode().name());
         let waits =
             Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| wrong(error.to_string()))?;
@@ -71,6 +77,7 @@ impl Report {
             mode,
             waits,
             first: None,
+            is_remote,
             measured: Measured::default(),
         })
     }
@@ -91,8 +98,18 @@ impl Report {
     }
 
     pub(crate) fn json(&self) -> Value {
-        let Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory } =
-            self.measured;
+        let Measured {
+            batches,
+            rows,
+            bytes,
+            seconds,
+            waited,
+            consumed,
+            threads,
+            usage,
+            memory,
+            network,
+        } = self.measured;
         json!({
             "plan": self.plan,
             "mode": self.mode,
@@ -127,6 +144,7 @@ impl Report {
             "device": {"bytes": usage.device_bytes, "wait_seconds": usage.device_wait},
             "page_faults": {"minor": usage.minor_faults, "major": usage.major_faults},
             "memory": {"peak": memory.peak, "own": memory.own},
+            "network": self.is_remote.then(|| network::json(&network)),
         })
     }
 
@@ -139,8 +157,18 @@ impl Report {
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory } =
-            self.measured;
+        let Measured {
+            batches,
+            rows,
+            bytes,
+            seconds,
+            waited,
+            consumed,
+            threads,
+            usage,
+            memory,
+            network,
+        } = self.measured;
         let rounded = |rate: f64| HumanCount(Duration::from_secs_f64(rate.max(0.0)).as_secs());
         let each_second = BinaryBytes(
             Duration::try_from_secs_f64(self.rate(bytes)).unwrap_or_default().as_secs(),
@@ -192,6 +220,9 @@ impl Report {
                 "reading",
                 format!("{} of rows, {each}/s in each thread", BinaryBytes(threads.read)),
             ));
+        }
+        if self.is_remote {
+            lines.push(("network", network::words(&network)));
         }
         if let (Some(user), Some(system)) = (usage.user, usage.system) {
             let busy = (user + system) / seconds.as_secs_f64().max(1e-9);

@@ -5,15 +5,18 @@ use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, TempDir};
-use tensorferry_io::Result;
 use tensorferry_io::storage::io_error::io;
 use tensorferry_io::write::atomic::sync_directory;
+use tensorferry_io::write::destination::exists;
+use tensorferry_io::{Result, WriteOptions};
 
 /// A directory under a temporary name beside its target. Dropping it removes it.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct Directory {
     directory: TempDir,
     path: PathBuf,
+    /// Whether a dataset at `path` is replaced.
+    replace: bool,
 }
 
 /// What exists at a target path.
@@ -23,19 +26,22 @@ enum There {
     Dataset,
 }
 
-impl Target {
-    pub(crate) fn new(path: &Path) -> Result<Self> {
+impl Directory {
+    pub(crate) fn new(path: &Path, options: &WriteOptions) -> Result<Self> {
         // Replace the target of a symbolic link, not the link.
         let path = if path.is_symlink() {
             fs::canonicalize(path).map_err(io("follow", path))?
         } else {
             path.to_owned()
         };
-        there(&path)?;
+        let replace = options.replace != Some(false);
+        if matches!(there(&path)?, There::Dataset) && !replace {
+            return Err(exists(&path));
+        }
         let parent = parent(&path);
         fs::create_dir_all(parent).map_err(io("create the directory of", &path))?;
         let directory = create(parent).map_err(io("create a temporary directory beside", &path))?;
-        Ok(Self { directory, path })
+        Ok(Self { directory, path, replace })
     }
 
     /// The temporary path.
@@ -46,8 +52,9 @@ impl Target {
     /// Renames the directory to its target. An existing dataset is replaced in one step where the
     /// system can exchange two names (Linux, on most file systems); elsewhere it is first renamed.
     pub(crate) fn place(self) -> Result<()> {
-        let Self { directory, path } = self;
+        let Self { directory, path, replace: may_replace } = self;
         match there(&path)? {
+            There::Dataset if !may_replace => return Err(exists(&path)),
             There::Nothing | There::Empty => {
                 rename(directory, &path).map_err(io("rename to", &path))?
             }

@@ -13,11 +13,13 @@
 //! says how the components nest, as the saving program describes it. bfloat16, for which NumPy has
 //! no code, is stored as uint16.
 //!
+//! In an object store, the `.npy` files are in a folder beside `dataset.json`, which has one field
+//! more for its name: `"folder": "data-3f1c0a9e5b7d2468"`.
+//!
 //! # Limitations
 //! The files have no checksums. Locations are checked for consistency; damaged elements are not
 //! noticed.
 
-use std::path::{Path, PathBuf};
 use tensorferry_core::DType;
 
 /// The name of the format in errors.
@@ -45,8 +47,9 @@ impl Part {
         }
     }
 
-    pub(crate) fn path(self, directory: &Path, component: usize) -> PathBuf {
-        directory.join(format!("{component}{}", self.suffix()))
+    /// The name of the file.
+    pub(crate) fn name(self, component: usize) -> String {
+        format!("{component}{}", self.suffix())
     }
 
     /// Whether a file of that name may be part of a dataset.

@@ -1,13 +1,21 @@
 //! Loading a saved dataset.
 
 use crate::checkpoint::change::Change;
-use crate::error::Result;
-use crate::materialize::reader::{Column, Ragged, open};
+use crate::error::{Error, Result};
+use crate::materialize::home::Home;
+use crate::materialize::manifest::Manifest;
+use crate::materialize::reader::{Column, Ragged, columns};
+use crate::materialize::remote::is_missing;
+use crate::sources::values;
+use crate::sources::values::Values;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Context, Dataset, Element, Elements, Stage};
+use crate::stage::{Context, Dataset, Element, Elements, Hints, Stage};
 use serde_json::Value;
 use std::path::Path;
+use tensorferry_core::TensorSpec;
+use tensorferry_io::StorageOptions;
 use tensorferry_io::array::tensor_rows::Source;
+use tensorferry_io::storage::url::Place;
 
 /// Elements of which some components vary in shape.
 struct Loaded {
@@ -22,6 +30,10 @@ enum Part {
     Ragged(Box<Ragged>),
 }
 
+/// How often a dataset in a store is opened whose files are removed meanwhile, because another
+/// replaces it.
+const TRIES: u32 = 3;
+
 impl Dataset {
     /// Loads a dataset that [`Dataset::save`] wrote, with random access. The files are
     /// memory-mapped: nothing is read until it is needed.
@@ -29,39 +41,114 @@ impl Dataset {
     /// The files of a loaded dataset must not be changed in place. Saving to the same path again
     /// does not change them.
     ///
+    /// A dataset in an object store is read on request. Where the elements of a component vary in
+    /// shape, their places are read now, and take 8 bytes of memory each if only the first length
+    /// varies, or 16 and 8 for each length. Saving to the same place again removes its files: what
+    /// is read afterwards is an error.
+    ///
     /// # Errors
     /// [`crate::error::Error::Io`] if there is nothing of that name, or a file is missing;
     /// [`tensorferry_io::Error::InFile`] around [`tensorferry_core::Error::Malformed`] or
     /// [`tensorferry_core::Error::WrongLength`] if a file is not what was saved.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self::load_nested(path)?.0)
+        Ok(Self::load_nested(path, &StorageOptions::default())?.0)
     }
 
-    /// As [`Dataset::load`], together with the `structure` that was given to [`Dataset::writer`],
-    /// as JSON.
+    /// As [`Dataset::load`], with options for URLs, together with the `structure` that was given to
+    /// [`Dataset::writer`], as JSON.
     ///
     /// # Errors
-    /// As [`Dataset::load`].
-    pub fn load_nested(path: impl AsRef<Path>) -> Result<(Self, Option<String>)> {
-        let (manifest, columns) = open(path.as_ref())?;
+    /// As [`Dataset::load`]; [`crate::error::Error::Argument`] for wrong options.
+    pub fn load_nested(
+        path: impl AsRef<Path>,
+        storage: &StorageOptions,
+    ) -> Result<(Self, Option<String>)> {
+        let home = Home::new(path.as_ref(), storage)?;
+        let (manifest, columns) = opened(&home)?;
         let structure = match manifest.structure {
             Value::Null => None,
             structure => Some(structure.to_string()),
         };
-        let part = |column| match column {
-            Column::Rows(tensor) => Part::Rows(tensor.into()),
-            Column::Ragged(ragged) => Part::Ragged(ragged),
+        let dataset = match home.place {
+            Place::Local(_) => mapped(columns, manifest.components, manifest.cardinality)?,
+            Place::Remote(_) => requested(columns, &manifest.components, manifest.cardinality)?,
         };
-        let parts: Vec<Part> = columns.into_iter().map(part).collect();
-        let row = |part: &Part| match part {
-            Part::Rows(source) => Some(source.clone()),
-            Part::Ragged(_) => None,
-        };
-        if let Some(sources) = parts.iter().map(row).collect::<Option<Vec<Source>>>() {
-            return Ok((Self::from_tensor_slices(sources)?, structure));
+        Ok((dataset, structure))
+    }
+}
+
+/// Opens the files of a dataset, again if it was replaced meanwhile.
+fn opened(home: &Home) -> Result<(Manifest, Vec<Column>)> {
+    let mut manifest = Manifest::read(home)?;
+    let mut tries = 1;
+    loop {
+        match columns(home, &manifest) {
+            Err(error) if is_missing(&error) && manifest.folder.is_some() && tries < TRIES => {
+                let now = Manifest::read(home)?;
+                if now.folder == manifest.folder {
+                    return Err(error);
+                }
+                manifest = now;
+                tries += 1;
+            }
+            done => return Ok((manifest, done?)),
         }
-        let spec = manifest.components.into_iter().map(Component::Tensor).collect();
-        Ok((Self::of(Loaded { parts, spec, count: manifest.cardinality }), structure))
+    }
+}
+
+/// The elements of memory-mapped files.
+fn mapped(columns: Vec<Column>, specs: Vec<TensorSpec>, count: u64) -> Result<Dataset> {
+    let parts = columns.into_iter().map(part).collect::<Result<Vec<_>>>()?;
+    let row = |part: &Part| match part {
+        Part::Rows(source) => Some(source.clone()),
+        Part::Ragged(_) => None,
+    };
+    if let Some(sources) = parts.iter().map(row).collect::<Option<Vec<Source>>>() {
+        return Dataset::from_tensor_slices(sources);
+    }
+    let spec = specs.into_iter().map(Component::Tensor).collect();
+    Ok(Dataset::of(Loaded { parts, spec, count }))
+}
+
+/// The elements of objects that are read on request.
+fn requested(columns: Vec<Column>, specs: &[TensorSpec], count: u64) -> Result<Dataset> {
+    let (mut parts, mut arrays) = (Vec::new(), Vec::new());
+    for (column, spec) in columns.into_iter().zip(specs) {
+        let other = match column {
+            // Those beside each other are read together.
+            Column::Rows(values) => {
+                arrays.push(values.into_array()?);
+                continue;
+            }
+            Column::Lengths(rows) => Dataset::from_ragged([rows])?,
+            Column::Ragged(ragged) => Dataset::of(Loaded {
+                parts: vec![Part::Ragged(ragged)],
+                spec: vec![Component::Tensor(spec.clone())],
+                count,
+            }),
+        };
+        if !arrays.is_empty() {
+            parts.push(Dataset::from_rows(std::mem::take(&mut arrays))?);
+        }
+        parts.push(other);
+    }
+    if !arrays.is_empty() {
+        parts.push(Dataset::from_rows(arrays)?);
+    }
+    match parts.as_slice() {
+        [only] => Ok(only.clone()),
+        _ => Dataset::zip(parts),
+    }
+}
+
+fn part(column: Column) -> Result<Part> {
+    match column {
+        Column::Ragged(ragged) => Ok(Part::Ragged(ragged)),
+        Column::Rows(Values { place: values::Place::Memory(source) }) => Ok(Part::Rows(source)),
+        Column::Rows(_) | Column::Lengths(_) => {
+            let what = "a file of a saved dataset cannot be memory-mapped".into();
+            Err(Error::Argument { stage: "load", what })
+        }
     }
 }
 
@@ -86,10 +173,17 @@ impl Stage for Loaded {
         }))
     }
 
-    fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
+    fn hints(&self, inputs: Hints) -> Hints {
+        self.parts.iter().fold(inputs, |hints, part| match part {
+            Part::Rows(_) => hints,
+            Part::Ragged(ragged) => ragged.hints(hints),
+        })
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let part = |part: &Part| match part {
             Part::Rows(source) => Ok(source.row(index)?),
-            Part::Ragged(ragged) => ragged.get(index),
+            Part::Ragged(ragged) => ragged.get(index, cx),
         };
         self.parts.iter().map(|of| Ok(part(of)?.into())).collect()
     }
@@ -99,12 +193,11 @@ impl Stage for Loaded {
 mod tests {
     use super::*;
     use crate::all_ways::{all_ways, elements, small_numbers};
-    use crate::error::Error;
     use crate::execute::options::Options;
     use crate::stage::Epoch;
     use crate::testing::{assert_rebuilds, counting};
-    use tensorferry_core::TensorSpec;
     use tensorferry_core::{DType, Tensor};
+    use tensorferry_io::WriteOptions;
 
     /// Elements of several shapes, and a number.
     fn ragged() -> Dataset {
@@ -167,17 +260,17 @@ mod tests {
     fn streams_are_saved_and_structures_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("saved");
-        let options = Options::default();
+        let (options, write) = (Options::default(), WriteOptions::default());
         counting(10)
-            .writer(&path, Some(r#"{"any": ["thing"]}"#), || Epoch(0), &options)
+            .writer(&path, Some(r#"{"any": ["thing"]}"#), || Epoch(0), &options, &write)
             .unwrap()
             .finish()
             .unwrap();
-        let (loaded, structure) = Dataset::load_nested(&path).unwrap();
+        let (loaded, structure) = Dataset::load_nested(&path, &StorageOptions::default()).unwrap();
         assert_eq!(structure.as_deref(), Some(r#"{"any":["thing"]}"#));
         assert_eq!(loaded.cardinality(), Cardinality::Finite(10));
         assert!(matches!(
-            counting(1).writer(&path, Some("{"), || Epoch(0), &options),
+            counting(1).writer(&path, Some("{"), || Epoch(0), &options, &write),
             Err(Error::Argument { .. })
         ));
     }
@@ -225,8 +318,8 @@ mod tests {
     fn what_is_dropped_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("saved");
-        let mut saving =
-            counting(1000).writer(&path, None, || Epoch(0), &Options::default()).unwrap();
+        let (options, write) = (Options::default(), WriteOptions::default());
+        let mut saving = counting(1000).writer(&path, None, || Epoch(0), &options, &write).unwrap();
         assert!(saving.step(std::time::Duration::from_secs(60)).unwrap());
         drop(saving);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);

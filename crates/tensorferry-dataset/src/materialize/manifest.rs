@@ -1,11 +1,11 @@
 //! The manifest of a saved dataset, `dataset.json`.
 
 use crate::error::{Result, malformed};
+use crate::materialize::home::Home;
 use crate::materialize::layout::{FORMAT, MANIFEST};
 use serde_json::{Value, json};
-use std::path::Path;
 use tensorferry_core::{DType, Shape, TensorSpec};
-use tensorferry_io::storage::local;
+use tensorferry_io::storage::url::Place;
 
 const MAGIC: &str = "tensorferry.dataset";
 const VERSION: u64 = 1;
@@ -20,6 +20,8 @@ pub(crate) struct Manifest {
     pub(crate) components: Vec<TensorSpec>,
     /// How the components nest; `null` where it was not given.
     pub(crate) structure: Value,
+    /// The folder of the other files, if they are not beside this one.
+    pub(crate) folder: Option<String>,
 }
 
 impl Manifest {
@@ -27,26 +29,32 @@ impl Manifest {
         let component =
             |spec: &TensorSpec| json!({"dtype": spec.dtype.name(), "shape": spec.shape.dims()});
         let components: Vec<Value> = self.components.iter().map(component).collect();
-        let manifest = json!({
+        let mut manifest = json!({
             "format": MAGIC,
             "version": VERSION,
             "cardinality": self.cardinality,
             "components": components,
             "structure": self.structure,
         });
+        if let Some(folder) = &self.folder {
+            manifest["folder"] = json!(folder);
+        }
         format!("{manifest:#}\n").into_bytes()
     }
 
     /// # Errors
     /// [`Error::Io`] if there is nothing of that name; [`tensorferry_core::Error::Malformed`], in
     /// the file, if it is not a dataset, or one of a later version.
-    pub(crate) fn read(directory: &Path) -> Result<Self> {
-        let path = directory.join(MANIFEST);
-        if directory.is_dir() && !path.exists() {
+    pub(crate) fn read(home: &Home) -> Result<Self> {
+        let path = home.path(MANIFEST);
+        if let Place::Local(directory) = &home.place
+            && directory.is_dir()
+            && !path.exists()
+        {
             let what = format!("not a saved dataset: expected a directory with a file {MANIFEST}");
             return Err(malformed(FORMAT, what, directory));
         }
-        let file = local::open(&path)?;
+        let file = home.open(MANIFEST)?;
         if file.len() > LONGEST {
             let what = format!("{} bytes; at most {LONGEST} are read", file.len());
             return Err(malformed(FORMAT, what, &path));
@@ -72,12 +80,23 @@ impl Manifest {
         if components.is_empty() {
             return Err("\"components\" has to name one".into());
         }
-        Ok(Self { cardinality, components, structure: field(&manifest, "structure")?.clone() })
+        let structure = field(&manifest, "structure")?.clone();
+        let folder = manifest.get("folder").map(folder).transpose()?;
+        Ok(Self { cardinality, components, structure, folder })
     }
 }
 
 fn field<'a>(object: &'a Value, name: &str) -> Result<&'a Value, String> {
     object.get(name).ok_or_else(|| format!("\"{name}\" is missing"))
+}
+
+/// The name of a folder beside the manifest.
+fn folder(value: &Value) -> Result<String, String> {
+    let name = value.as_str().filter(|name| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !name.is_empty() && name.bytes().all(plain)
+    });
+    name.map(str::to_owned).ok_or_else(|| format!("{value} is not the name of a folder"))
 }
 
 fn number(object: &Value, name: &str) -> Result<u64, String> {

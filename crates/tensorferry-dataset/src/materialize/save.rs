@@ -12,6 +12,7 @@ use std::path::Path;
 use std::task::Poll;
 use std::time::Duration;
 use tensorferry_core::TensorSpec;
+use tensorferry_io::WriteOptions;
 
 /// Bytes of elements to stack for one write.
 const BLOCK: usize = 1 << 20;
@@ -38,6 +39,13 @@ impl Dataset {
     /// else there is an error and is left alone, except an empty directory. Memory does not grow
     /// with the dataset.
     ///
+    /// A URL names the beginning of the keys of objects: `s3://bucket/folder/name`. The dataset is
+    /// there once its `dataset.json` is, which is written last. A dataset that is there already is
+    /// an error, unless [`Dataset::writer`] is told to replace it. Its files are removed then: a
+    /// program that still reads them gets an error. A killed save leaves objects that the next one
+    /// to the same place removes, if they are an hour old. Each file takes the memory of two parts
+    /// of 8 MiB under way, or more if there are few, and of two more.
+    ///
     /// ```
     /// use tensorferry_core::DType;
     /// use tensorferry_dataset::{Dataset, ShuffleOptions};
@@ -54,7 +62,8 @@ impl Dataset {
     /// [`Error::Argument`] if the dataset has no end, or its elements hold datasets or nothing;
     /// [`Error::Io`]; the first error of an element.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.writer(path.as_ref(), None, || Epoch(0), &Options::default())?.finish()
+        let (options, write) = (Options::default(), WriteOptions::default());
+        self.writer(path.as_ref(), None, || Epoch(0), &options, &write)?.finish()
     }
 
     /// As [`Dataset::save`], for any epoch and step by step. `epoch` is called once all checks have
@@ -69,6 +78,7 @@ impl Dataset {
         structure: Option<&str>,
         epoch: impl FnOnce() -> Epoch,
         options: &Options,
+        write: &WriteOptions,
     ) -> Result<DatasetWriter> {
         let wrong = |what: String| Error::Argument { stage: "save", what };
         if self.cardinality() == Cardinality::Infinite {
@@ -91,7 +101,7 @@ impl Dataset {
             Some(bytes) => self.batch((BLOCK / bytes.max(1)).clamp(1, MOST))?,
             None => self.clone(),
         };
-        let writer = Writer::new(path, components, structure)?;
+        let writer = Writer::new(path, components, structure, write)?;
         Ok(DatasetWriter {
             iter: blocks.prefetch(None).iter_with(epoch(), options),
             writer,

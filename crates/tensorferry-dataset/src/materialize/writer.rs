@@ -1,21 +1,15 @@
 //! Writing a dataset element by element, in constant memory.
 
 use crate::error::{Error, Result};
-use crate::materialize::directory::{Target, sync};
-use crate::materialize::layout::{MANIFEST, Part, npy_dtype};
+use crate::materialize::layout::{Part, npy_dtype};
 use crate::materialize::manifest::Manifest;
+use crate::materialize::target::{Output, Target};
 use crate::stage::Element;
 use serde_json::Value;
-use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tensorferry_core::{ByteOrder, DType, Tensor, TensorSpec, npy_header};
+use tensorferry_io::WriteOptions;
 use tensorferry_io::gather::rows_out::packed;
-use tensorferry_io::storage::io_error::io;
-use tensorferry_io::write::writeback::Writeback;
-
-/// Bytes of the write buffer of each file.
-const BUFFER: usize = 256 << 10;
 
 /// A dataset that is being written. Dropping it before [`Writer::finish`] leaves nothing behind.
 #[derive(Debug)]
@@ -37,8 +31,7 @@ enum Component {
 /// A `.npy` file that grows along its first dimension.
 #[derive(Debug)]
 struct Npy {
-    path: PathBuf,
-    file: BufWriter<Writeback<File>>,
+    file: Output,
     dtype: DType,
     /// The shape of a row.
     row: Vec<usize>,
@@ -50,13 +43,22 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Io`] if the system refuses, or if `path` exists and is neither a saved dataset nor
-    /// an empty directory.
-    pub(crate) fn new(path: &Path, components: Vec<TensorSpec>, structure: Value) -> Result<Self> {
-        let target = Target::new(path)?;
+    /// an empty directory, or is not to be replaced.
+    pub(crate) fn new(
+        path: &Path,
+        components: Vec<TensorSpec>,
+        structure: Value,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let mut target = Target::new(path, options)?;
         let files =
-            components.iter().enumerate().map(|(at, spec)| Component::new(target.path(), at, spec));
+            components.iter().map(|spec| if spec.shape.as_fixed().is_some() { 1 } else { 3 });
+        let together = files.sum();
+        let files = components.iter().enumerate();
+        let files = files.map(|(at, spec)| Component::new(&mut target, at, spec, together));
         let files = files.collect::<Result<_>>()?;
-        Ok(Self { target, files, manifest: Manifest { cardinality: 0, components, structure } })
+        let manifest = Manifest { cardinality: 0, components, structure, folder: None };
+        Ok(Self { target, files, manifest })
     }
 
     /// Writes an element.
@@ -99,7 +101,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Flushes all files to disk and renames the directory to its target.
+    /// Completes all files and makes the dataset appear.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -108,19 +110,15 @@ impl Writer {
         for file in files {
             file.finish()?;
         }
-        let path = target.path().join(MANIFEST);
-        let mut file = File::create_new(&path).map_err(io("create", &path))?;
-        file.write_all(&manifest.to_json()).map_err(io("write", &path))?;
-        file.sync_all().map_err(io("sync", &path))?;
-        sync(target.path())?;
-        Ok(target.place()?)
+        target.finish(manifest)
     }
 }
 
 impl Component {
-    fn new(directory: &Path, at: usize, spec: &TensorSpec) -> Result<Self> {
-        let npy =
-            |part: Part, dtype, row: &[usize]| Npy::create(part.path(directory, at), dtype, row);
+    fn new(target: &mut Target, at: usize, spec: &TensorSpec, together: usize) -> Result<Self> {
+        let mut npy = |part: Part, dtype, row: &[usize]| {
+            Npy::new(target.create(&part.name(at), together)?, dtype, row)
+        };
         if let Some(row) = spec.shape.as_fixed() {
             return Ok(Self::Rows(npy(Part::Values, npy_dtype(spec.dtype), &row)?));
         }
@@ -153,16 +151,10 @@ impl Component {
 }
 
 impl Npy {
-    fn create(path: PathBuf, dtype: DType, row: &[usize]) -> Result<Self> {
-        let file = Writeback::new(File::create_new(&path).map_err(io("create", &path))?);
-        let mut npy = Self {
-            file: BufWriter::with_capacity(BUFFER, file),
-            path,
-            dtype,
-            row: row.to_vec(),
-            rows: 0,
-        };
-        npy.write(&npy.header()?)?;
+    fn new(file: Output, dtype: DType, row: &[usize]) -> Result<Self> {
+        let mut npy = Self { file, dtype, row: row.to_vec(), rows: 0 };
+        let header = npy.header()?;
+        npy.file.write(&header)?;
         Ok(npy)
     }
 
@@ -173,31 +165,24 @@ impl Npy {
         Ok(npy_header::write(self.dtype, ByteOrder::Native, &shape, false)?)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        Ok(self.file.write_all(bytes).map_err(io("write", &self.path))?)
-    }
-
     fn append(&mut self, tensor: &Tensor, rows: u64) -> Result<()> {
         let tensor = packed(tensor)?;
-        self.write(tensor.as_view().as_bytes().unwrap_or_default())?; // a packed tensor has bytes
+        self.file.write(tensor.as_view().as_bytes().unwrap_or_default())?; // a packed tensor has bytes
         self.rows += rows;
         Ok(())
     }
 
     fn append_numbers(&mut self, numbers: &[u64]) -> Result<()> {
         for number in numbers {
-            self.write(&number.to_ne_bytes())?;
+            self.file.write(&number.to_ne_bytes())?;
         }
         let width: usize = self.row.iter().product();
         self.rows += (numbers.len() / width) as u64;
         Ok(())
     }
 
-    fn finish(mut self) -> Result<()> {
+    fn finish(self) -> Result<()> {
         let header = self.header()?;
-        self.file.seek(SeekFrom::Start(0)).map_err(io("write", &self.path))?;
-        self.write(&header)?;
-        self.file.flush().map_err(io("write", &self.path))?;
-        Ok(self.file.get_ref().file().sync_all().map_err(io("sync", &self.path))?)
+        self.file.finish(&header)
     }
 }

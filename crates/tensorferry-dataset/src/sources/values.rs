@@ -63,6 +63,14 @@ impl Values {
         }
     }
 
+    /// The values as an opened array.
+    pub(crate) fn into_array(self) -> Result<Array> {
+        match self.place {
+            Place::Memory(source) => Ok(Array::try_from(source)?),
+            Place::Opened(array) => Ok(array),
+        }
+    }
+
     /// The hints of a stage that reads these values.
     pub(crate) fn hints(&self, inputs: Hints) -> Hints {
         let Place::Opened(array) = &self.place else { return inputs };

@@ -16,7 +16,7 @@ use tensorferry_core::{Shape, TensorSpec};
 ///
 /// # Errors
 /// [`Error::Argument`] for shards that do not match each other; errors of mapping.
-pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
+pub fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
     let paths: Arc<[PathBuf]> = arrays.iter().map(|array| array.source.name().to_owned()).collect();
     let Some(first) = arrays.first() else {
         return Err(Error::argument("open", "no files were given"));

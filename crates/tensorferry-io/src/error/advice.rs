@@ -20,6 +20,8 @@ pub enum Hint {
     Map,
     /// Open the file to read it, not memory-mapped.
     Read,
+    /// Replace what exists.
+    Replace,
 }
 
 /// What to do about an error, in the syntax of the caller.
@@ -40,6 +42,7 @@ impl Advice for InRust {
             Hint::NoFeatures => "Leave OpenOptions::features empty.".into(),
             Hint::Map => "Open it with Mode::Map.".into(),
             Hint::Read => "Open it with Mode::Read.".into(),
+            Hint::Replace => "To replace it, set WriteOptions::replace to Some(true).".into(),
         }
     }
 }

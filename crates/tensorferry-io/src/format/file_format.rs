@@ -7,8 +7,8 @@ use crate::error::{Error, Hint, Result};
 use crate::storage::mode::Mode;
 use crate::storage::options::StorageOptions;
 use crate::storage::read_at::ReadAt;
+use crate::write::destination::Destination;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::{ByteOrder, DType, Shape, Tensor, TensorSpec};
 
@@ -239,11 +239,11 @@ pub(crate) trait FileFormat: Sync {
     /// Errors of a source's contents; [`Error::Argument`] for sources that do not match each other.
     fn open(&self, request: &OpenRequest<'_>) -> Result<Opened>;
 
-    /// Writes a file of one array. Replaces an existing file.
+    /// Writes a file of one array.
     ///
     /// # Errors
     /// [`Error::Io`]; errors of reading the array; [`Error::Argument`].
-    fn save_array(&self, _path: &Path, _array: &Array) -> Result<()> {
+    fn save_array(&self, _to: &Destination<'_>, _array: &Array) -> Result<()> {
         Err(Error::argument(
             "save",
             format!(
@@ -260,7 +260,7 @@ pub(crate) trait FileFormat: Sync {
     /// As [`FileFormat::save_array`].
     fn save_arrays(
         &self,
-        _path: &Path,
+        _to: &Destination<'_>,
         _arrays: &[(&str, &Array)],
         _compress: bool,
         _metadata: &BTreeMap<String, String>,

@@ -33,6 +33,7 @@ use crate::storage::located::Located;
 use crate::storage::read_at::ReadAt;
 use crate::storage::section::{Section, read_all};
 use crate::write::atomic::atomic_write;
+use crate::write::destination::{Destination, WriteOptions};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -91,9 +92,9 @@ impl FileFormat for Npy {
         Ok(Opened::Array(shards::array(located, request.mode)?))
     }
 
-    fn save_array(&self, path: &Path, array: &Array) -> Result<()> {
-        atomic_write(path, |file| {
-            write(array, |bytes| file.write_all(bytes).map_err(io("write", path)))
+    fn save_array(&self, to: &Destination<'_>, array: &Array) -> Result<()> {
+        atomic_write(to, |file| {
+            write(array, |bytes| file.write_all(bytes).map_err(io("write", to.path)))
         })
     }
 
@@ -158,8 +159,17 @@ pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
 /// [`crate::Error::Io`]; [`tensorferry_core::Error::UnsupportedDType`] for bfloat16, which `.npy`
 /// cannot represent (convert to float32, which represents all its values).
 pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
+    save_npy_with(path, src, &WriteOptions::default())
+}
+
+/// As [`save_npy`], with options.
+///
+/// # Errors
+/// As [`save_npy`]; [`crate::Error::Argument`] for wrong options; [`crate::Error::Interrupted`].
+pub fn save_npy_with(path: impl AsRef<Path>, src: &View<'_>, options: &WriteOptions) -> Result<()> {
     let path = path.as_ref();
-    atomic_write(path, |file| {
+    let to = Destination { path, options, bytes: src.layout().nbytes() as u64 };
+    atomic_write(&to, |file| {
         write_view(src, |bytes| file.write_all(bytes).map_err(io("write", path)))
     })
 }

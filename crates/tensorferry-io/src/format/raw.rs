@@ -13,9 +13,9 @@ use crate::storage::located::Located;
 use crate::storage::read_at::ReadAt;
 use crate::storage::section::read_all;
 use crate::write::atomic::atomic_write;
+use crate::write::destination::Destination;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::Error as CoreError;
 use tensorferry_core::{ByteOrder, Layout};
@@ -56,9 +56,9 @@ impl FileFormat for RawFormat {
         Ok(Opened::Array(shards::array(located.collect::<Result<_>>()?, request.mode)?))
     }
 
-    fn save_array(&self, path: &Path, array: &Array) -> Result<()> {
-        atomic_write(path, |file| {
-            blocks::of_array(array, |bytes| file.write_all(bytes).map_err(io("write", path)))
+    fn save_array(&self, to: &Destination<'_>, array: &Array) -> Result<()> {
+        atomic_write(to, |file| {
+            blocks::of_array(array, |bytes| file.write_all(bytes).map_err(io("write", to.path)))
         })
     }
 

@@ -8,7 +8,8 @@ use crate::format::npz::Npz;
 use crate::format::raw::{RawFormat, UNDESCRIBED};
 use crate::format::safetensors::SafeTensors;
 use crate::format::tfrecord::TfRecord;
-use crate::storage::local;
+use crate::storage::options::StorageOptions;
+use crate::storage::place::open_one;
 use crate::storage::read_at::ReadAt;
 use std::fmt;
 use std::path::Path;
@@ -72,7 +73,15 @@ impl Format {
     /// # Errors
     /// [`Error::Io`]; [`Error::Argument`] if neither determines it.
     pub fn of_file(path: impl AsRef<Path>) -> Result<Self> {
-        Self::of(&*local::open(path.as_ref())?)
+        Self::of_file_with(path, &StorageOptions::default())
+    }
+
+    /// As [`Format::of_file`], with options for URLs.
+    ///
+    /// # Errors
+    /// As [`Format::of_file`].
+    pub fn of_file_with(path: impl AsRef<Path>, storage: &StorageOptions) -> Result<Self> {
+        Self::of(&*open_one(path.as_ref(), storage)?)
     }
 
     /// The format according to a source's first bytes, or else its extension.

@@ -18,11 +18,11 @@ use crate::storage::located::Located;
 use crate::storage::read_at::ReadAt;
 use crate::storage::section::read_all;
 use crate::write::atomic::atomic_write;
+use crate::write::destination::Destination;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::Error as CoreError;
 use tensorferry_core::{ALIGNMENT, ByteOrder, DType, Layout};
@@ -96,14 +96,14 @@ impl FileFormat for SafeTensors {
 
     fn save_arrays(
         &self,
-        path: &Path,
+        to: &Destination<'_>,
         arrays: &[(&str, &Array)],
         _compress: bool,
         metadata: &BTreeMap<String, String>,
     ) -> Result<()> {
         let (header, order) = header(arrays, metadata)?;
-        atomic_write(path, |file| {
-            let mut out = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
+        atomic_write(to, |file| {
+            let mut out = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", to.path));
             out(&header)?;
             order.into_iter().try_for_each(|at| write(arrays[at].1, &mut out))
         })

@@ -2,7 +2,8 @@
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
-use crate::format::file_format::{Checked, Format, Raw};
+use crate::format::file_format::{Checked, Format, OpenOptions, Raw};
+use crate::storage::place::open_one;
 use std::path::Path;
 
 /// The result of [`verify`].
@@ -53,12 +54,24 @@ pub fn verify(
     raw: Option<&Raw>,
     cancel: &CancelToken,
 ) -> Result<Verified> {
-    let file = crate::storage::local::open(path.as_ref())?;
+    let (raw, cancel) = (raw.cloned(), cancel.clone());
+    verify_with(path, &OpenOptions { format, raw, cancel, ..OpenOptions::default() })
+}
+
+/// As [`verify`], with options for URLs. Only the format, the contents of raw files, the storage
+/// and the token of the options are used.
+///
+/// # Errors
+/// As [`verify`]; [`crate::error::Error::Argument`] for wrong options.
+pub fn verify_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Verified> {
+    let OpenOptions { format, raw, storage, cancel, .. } = options;
+    let file = open_one(path.as_ref(), storage)?;
     let format = match (format, raw) {
-        (Some(format), _) => format,
+        (Some(format), _) => *format,
         (None, Some(_)) => Format::Raw,
         (None, None) => Format::of(&*file)?,
     };
-    let Checked { parts, checksum, trailing } = format.file_format().verify(&file, raw, cancel)?;
+    let verified = format.file_format().verify(&file, raw.as_ref(), cancel)?;
+    let Checked { parts, checksum, trailing } = verified;
     Ok(Verified { format, parts, bytes: file.len(), checksum, trailing })
 }

@@ -11,6 +11,7 @@ mod memory_tests;
 pub mod mode;
 #[cfg(feature = "object-store")]
 pub mod object_store;
+pub mod objects;
 pub mod options;
 pub mod place;
 pub mod read_at;

@@ -15,8 +15,8 @@ pub struct StorageOptions {
     /// `google_service_account`, `azure_storage_account_name`, `allow_http`. They come before the
     /// environment's variables. Two more are for all stores:
     ///
-    /// * `deadline`: how long a read may go on without receiving a byte, with all repetitions:
-    ///   `"300s"` by default.
+    /// * `deadline`: how long a read may go on without receiving a byte, and a part of an object
+    ///   that is written without being accepted, with all repetitions: `"300s"` by default.
     /// * `max_requests`: the most requests under way at once to one store: 256 by default.
     pub settings: Arc<BTreeMap<String, String>>,
     /// Where pieces of objects are kept. `None` keeps none, unless the environment says where:

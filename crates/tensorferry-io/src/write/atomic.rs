@@ -1,4 +1,4 @@
-//! Atomic writes: a path always refers to a complete file, the old or the new.
+//! Atomic writes: a path or URL always refers to a complete file, the old or the new.
 //!
 //! # Rationale
 //! An unfinished file is in the directory of the target. Its name contains the target's, and its
@@ -8,39 +8,84 @@
 use crate::error::Result;
 use crate::storage::io_error::io;
 use crate::storage::local::regular::open_beside;
+use crate::storage::url::{Place, Url};
+use crate::write::destination::{Destination, WriteOptions, exists};
+use crate::write::out::Out;
 use crate::write::writeback::Writeback;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::fs::{File, TryLockError};
 use std::io;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
-/// Writes a file atomically: `write` fills a temporary file in the target's directory, which is
-/// synced and renamed to `path`. On failure the old file stays, and the temporary one is removed.
+/// Writes a file or object atomically. `write` fills a temporary file in the target's directory,
+/// which is synced and renamed to the path, or the parts of an upload, which make an object at its
+/// end. On failure the old file or object stays, and nothing else is left.
 ///
 /// The file gets the permissions of an ordinary new file. A symbolic link is followed.
 pub(crate) fn atomic_write(
-    path: &Path,
-    write: impl FnOnce(&mut Writeback<&File>) -> Result<()>,
+    to: &Destination<'_>,
+    write: impl FnOnce(&mut Out<'_>) -> Result<()>,
 ) -> Result<()> {
-    write_and_rename(path, |file| write(&mut Writeback::new(file)))
+    match Place::of(to.path)? {
+        Place::Local(path) => write_and_rename(&path, to.options.replace != Some(false), |file| {
+            write(&mut Out::File(Writeback::new(file)))
+        }),
+        Place::Remote(url) => upload(&url, to, write),
+    }
 }
 
-fn write_and_rename(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+#[cfg(feature = "object-store")]
+fn upload(
+    url: &Url,
+    to: &Destination<'_>,
+    write: impl FnOnce(&mut Out<'_>) -> Result<()>,
+) -> Result<()> {
+    use crate::storage::object_store::Upload;
+    let WriteOptions { storage, replace, cancel } = to.options;
+    let mut upload = Upload::new(url, storage, *replace == Some(true), to.bytes, cancel)?;
+    match write(&mut Out::Upload(&mut upload)) {
+        Ok(()) => upload.finish(),
+        Err(error) => Err(upload.failure().unwrap_or(error)),
+    }
+}
+
+#[cfg(not(feature = "object-store"))]
+fn upload(
+    url: &Url,
+    _to: &Destination<'_>,
+    _write: impl FnOnce(&mut Out<'_>) -> Result<()>,
+) -> Result<()> {
+    Err(crate::storage::place::without(url))
+}
+
+fn write_and_rename(
+    path: &Path,
+    replace: bool,
+    write: impl FnOnce(&mut File) -> Result<()>,
+) -> Result<()> {
     let target = target(path)?;
+    if !replace && fs::symlink_metadata(&target).is_ok() {
+        return Err(exists(path));
+    }
     let directory = directory(&target);
     let mut file = create(directory, target.file_name().unwrap_or_default())
         .map_err(io("create a temporary file beside", path))?;
     write(file.as_file_mut())?;
     file.as_file().sync_all().map_err(io("sync", path))?;
-    file.persist(&target).map_err(|error| io("rename to", path)(error.error))?;
+    let renamed = if replace { file.persist(&target) } else { file.persist_noclobber(&target) };
+    renamed.map_err(|refused| match refused.error.kind() {
+        ErrorKind::AlreadyExists if !replace => exists(path),
+        _ => io("rename to", path)(refused.error),
+    })?;
     sync_directory(directory).map_err(io("sync the directory of", path))
 }
 
-/// Writes any file atomically: `write` fills a temporary file in the target's directory, which is
-/// synced and renamed. On failure, the old file stays.
+/// Writes any file or object atomically: `write` fills a temporary file in the target's directory,
+/// which is synced and renamed, or an upload. On failure, the old file stays. An object that exists
+/// is not replaced: see [`write_file_with`].
 ///
 /// ```
 /// use std::io::Write;
@@ -57,18 +102,33 @@ fn write_and_rename(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) ->
 /// [`Error::Io`](crate::error::Error::Io).
 pub fn write_file(
     path: impl AsRef<Path>,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    let path = path.as_ref();
-    write_and_rename(path, |file| write(file).map_err(io("write", path)))
+    write_file_with(path, &WriteOptions::default(), write)
 }
 
-/// Checks that [`write_file`] could write to `path`: its directory exists and is writable.
+/// As [`write_file`], with options.
+///
+/// # Errors
+/// As [`write_file`]; [`Error::Argument`](crate::error::Error::Argument) for wrong options;
+/// [`Error::Interrupted`](crate::error::Error::Interrupted).
+pub fn write_file_with(
+    path: impl AsRef<Path>,
+    options: &WriteOptions,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let to = Destination { path, options, bytes: 0 };
+    atomic_write(&to, |out| write(out).map_err(io("write", path)))
+}
+
+/// Checks that [`write_file`] could write to `path`: its directory exists and is writable. Of a
+/// URL, only its form is checked.
 ///
 /// # Errors
 /// [`Error::Io`](crate::error::Error::Io) if not.
 pub fn can_write(path: impl AsRef<Path>) -> Result<()> {
-    let path = path.as_ref();
+    let Place::Local(path) = &Place::of(path.as_ref())? else { return Ok(()) };
     let target = target(path)?;
     let made = create(directory(&target), target.file_name().unwrap_or_default());
     made.map(drop).map_err(io("create a temporary file beside", path))
@@ -167,13 +227,14 @@ pub(crate) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
 }
 
 /// Removes the unfinished files that killed writers of `path` left beside it, and returns their
-/// number. A file that another process is writing stays.
+/// number. A file that another process is writing stays. Beside an object, nothing is visible.
 ///
 /// # Errors
 /// [`Error::Io`](crate::error::Error::Io) if the directory cannot be read or a leftover cannot be
 /// removed.
 pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
-    let target = target(path.as_ref())?;
+    let Place::Local(path) = Place::of(path.as_ref())? else { return Ok(0) };
+    let target = target(&path)?;
     let (directory, prefix) = (directory(&target), prefix(target.file_name().unwrap_or_default()));
     let refused = io("look for leftovers in", directory);
     let mut removed = 0;
@@ -268,8 +329,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for name in ["a.npy".to_owned(), "long".repeat(60)] {
             let path = directory.path().join(name);
-            atomic_write(&path, |file| {
-                use std::io::Write;
+            write_and_rename(&path, true, |file| {
                 file.write_all(b"half").unwrap();
                 assert_eq!(names(directory.path()).len(), 1);
                 assert_eq!(remove_leftovers(&path).unwrap(), 0);
@@ -287,8 +347,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         std::thread::scope(|scope| {
-            let writer =
-                scope.spawn(|| (0..300).for_each(|_| atomic_write(&path, |_| Ok(())).unwrap()));
+            let writer = scope.spawn(|| {
+                (0..300).for_each(|_| write_and_rename(&path, true, |_| Ok(())).unwrap())
+            });
             while !writer.is_finished() {
                 remove_leftovers(&path).unwrap();
             }

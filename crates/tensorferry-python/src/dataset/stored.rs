@@ -3,10 +3,14 @@
 use super::plan::Plan;
 use crate::errors::OrRaise;
 use crate::files::path::fs_path;
+use crate::files::save::{Where, write_options};
+use crate::files::storage::{Storage, options};
+use crate::runtime::interrupt;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::time::Duration;
-use tensorferry::dataset::{Dataset, Options};
+use tensorferry::Error;
+use tensorferry::dataset::{CancelToken, Dataset, Options};
 
 /// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(20);
@@ -21,16 +25,27 @@ pub(crate) fn save_dataset(
     threads: Option<usize>,
     memory_limit: Option<usize>,
     read_ahead: Option<usize>,
+    to: Where,
 ) -> PyResult<()> {
     guard();
     let (py, path, plan) = (plan.py(), fs_path(path)?, plan.get());
     let options = Options { threads, memory_limit, read_ahead };
-    let begin = || plan.dataset().writer(&path, Some(structure), || plan.next_epoch(), &options);
-    let mut saving = py.detach(begin).or_raise(py)?;
-    while py.detach(|| saving.step(STEP)).or_raise(py)? {
-        py.check_signals()?;
-    }
-    py.detach(|| saving.finish()).or_raise(py)
+    let write = write_options(to, &CancelToken::default());
+    let begin =
+        || plan.dataset().writer(&path, Some(structure), || plan.next_epoch(), &options, &write);
+    let mut saving = interrupted(py, begin)?;
+    while interrupted(py, || saving.step(STEP))? {}
+    interrupted(py, || saving.finish())
+}
+
+/// Runs a step without the GIL. A signal whose handler raises ends it.
+fn interrupted<T: Send>(
+    py: Python<'_>,
+    step: impl FnOnce() -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    let (done, raised) = interrupt::run(py, step);
+    raised?;
+    done.or_raise(py)
 }
 
 /// The plan over a saved dataset, and its structure.
@@ -38,9 +53,10 @@ pub(crate) fn save_dataset(
 pub(crate) fn load_dataset(
     py: Python<'_>,
     path: &Bound<'_, PyAny>,
+    storage: Storage,
 ) -> PyResult<(Plan, Option<String>)> {
     guard();
-    let path = fs_path(path)?;
-    let (dataset, structure) = py.detach(|| Dataset::load_nested(&path)).or_raise(py)?;
+    let (path, storage) = (fs_path(path)?, options(storage));
+    let (dataset, structure) = interrupted(py, || Dataset::load_nested(&path, &storage))?;
     Ok((dataset.into(), structure))
 }

@@ -4,8 +4,11 @@ use super::path::fs_path;
 use crate::errors::OrRaise;
 use crate::interop::nested::Input;
 use crate::runtime::unwinding::guard;
+use crate::runtime::wait::interruptible;
 use crate::tensor::object::PyTensor;
 use pyo3::prelude::*;
+use tensorferry::WriteOptions;
+use tensorferry::dataset::CancelToken;
 
 /// A `Tensor` over a read-only memory map of a `.npy` file: elements are read on access.
 ///
@@ -40,7 +43,8 @@ pub(crate) fn open_npy<'py>(
 /// Writes the values as a `.npy` file that `numpy.load` and `open_npy` read.
 ///
 /// The write is atomic: under a temporary name in the same folder, flushed to the disk, then
-/// renamed.
+/// renamed. A path can be the URL of an object, which must not exist yet; `save` has options for
+/// it.
 ///
 /// Raises:
 ///     OSError: the file cannot be written; an existing file is unchanged.
@@ -55,5 +59,9 @@ pub(crate) fn save_npy(
     let path = fs_path(path)?;
     let source = Input::source(value)?;
     let view = source.view();
-    py.detach(|| tensorferry::save_npy(&path, &view)).or_raise(py)
+    let write = |cancel: &CancelToken| {
+        let options = WriteOptions { cancel: cancel.clone(), ..WriteOptions::default() };
+        tensorferry::save_npy_with(&path, &view, &options)
+    };
+    interruptible(py, write)?.or_raise(py)
 }

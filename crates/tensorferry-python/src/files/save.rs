@@ -3,6 +3,7 @@
 use super::array::PyArray;
 use super::format::parse_format;
 use super::path::fs_path;
+use super::storage::{Storage, options};
 use crate::errors::OrRaise;
 use crate::interop::nested::Input;
 use crate::runtime::unwinding::guard;
@@ -11,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::collections::BTreeMap;
 use tensorferry::dataset::{self, CancelToken};
-use tensorferry::{Array, RaggedArray};
+use tensorferry::{Array, RaggedArray, SaveOptions, WriteOptions};
 
 /// An opened array, or one in memory, to save or to read rows from. `immutable` promises that it
 /// does not change.
@@ -27,6 +28,13 @@ pub(crate) fn array_of(
     Array::try_from(dataset::Source { tensor, frozen: frozen || immutable }).or_raise(py)
 }
 
+/// How a file or object is written: the options of its store, and whether it is replaced.
+pub(crate) type Where = (Storage, Option<bool>);
+
+pub(crate) fn write_options((storage, replace): Where, cancel: &CancelToken) -> WriteOptions {
+    WriteOptions { storage: options(storage), replace, cancel: cancel.clone() }
+}
+
 /// Writes one array.
 #[pyfunction]
 pub(crate) fn save(
@@ -34,13 +42,18 @@ pub(crate) fn save(
     path: &Bound<'_, PyAny>,
     value: &Bound<'_, PyAny>,
     format: Option<&str>,
+    to: Where,
 ) -> PyResult<()> {
     guard();
     let (path, format) = (fs_path(path)?, parse_format(py, format)?);
     // The caller has to prevent writes, as with every NumPy function that releases the GIL.
     let array = array_of(py, value, true)?;
-    interruptible(py, |cancel| tensorferry::save(&path, &array.cancelled_by(cancel), format))?
-        .or_raise(py)
+    let write = |cancel: &CancelToken| {
+        let write = write_options(to, cancel);
+        let options = SaveOptions { format, write, ..SaveOptions::default() };
+        tensorferry::save_with(&path, &array.cancelled_by(cancel), &options)
+    };
+    interruptible(py, write)?.or_raise(py)
 }
 
 /// Writes arrays by name: pairs of a name and an array.
@@ -52,6 +65,7 @@ pub(crate) fn save_arrays(
     format: Option<&str>,
     compress: bool,
     metadata: BTreeMap<String, String>,
+    to: Where,
 ) -> PyResult<()> {
     guard();
     let (path, format) = (fs_path(path)?, parse_format(py, format)?);
@@ -63,7 +77,9 @@ pub(crate) fn save_arrays(
     let write = |cancel: &CancelToken| {
         let arrays: Vec<_> =
             arrays.iter().map(|(name, array)| (name, array.cancelled_by(cancel))).collect();
-        tensorferry::save_arrays_with(&path, &arrays, format, compress, &metadata)
+        let write = write_options(to, cancel);
+        let options = SaveOptions { format, compress, metadata, write };
+        tensorferry::save_arrays_with(&path, &arrays, &options)
     };
     interruptible(py, write)?.or_raise(py)
 }
@@ -76,6 +92,7 @@ pub(crate) fn save_examples(
     path: &Bound<'_, PyAny>,
     arrays: Vec<(String, Bound<'_, PyAny>)>,
     ragged: Vec<(String, Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+    to: Where,
 ) -> PyResult<()> {
     guard();
     let path = fs_path(path)?;
@@ -92,7 +109,7 @@ pub(crate) fn save_examples(
             arrays.iter().map(|(name, array)| (name, array.cancelled_by(cancel))).collect();
         let ragged: Vec<_> =
             ragged.iter().map(|(name, rows)| (name, rows.cancelled_by(cancel))).collect();
-        tensorferry::save_examples(&path, &arrays, &ragged)
+        tensorferry::save_examples_with(&path, &arrays, &ragged, &write_options(to, cancel))
     };
     interruptible(py, write)?.or_raise(py)
 }

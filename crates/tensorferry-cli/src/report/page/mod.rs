@@ -15,9 +15,8 @@ use facts::{facts, overview_row, shortened};
 use html::{escaped, table};
 use std::collections::HashSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use tensorferry::{Array, remove_leftovers, write_file};
+use tensorferry::{Array, WriteOptions, remove_leftovers, write_file_with};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -83,7 +82,7 @@ impl Page {
     }
 
     /// Writes the page atomically.
-    pub(crate) fn write(&self, path: &Path) -> Outcome {
+    pub(crate) fn write(&self, path: &Path, options: &WriteOptions) -> Outcome {
         if fs::canonicalize(path).is_ok_and(|path| self.sources.contains(&path)) {
             return Err(wrong(format!(
                 "--report: {} is one of the files to inspect. Write to another name.",
@@ -135,6 +134,6 @@ impl Page {
         );
         // Left by killed processes.
         remove_leftovers(path)?;
-        Ok(write_file(path, |file| file.write_all(page.as_bytes()))?)
+        Ok(write_file_with(path, options, |file| file.write_all(page.as_bytes()))?)
     }
 }

@@ -231,7 +231,8 @@ fn dtypes_that_are_not_ours_name_the_file() {
 fn a_failed_save_keeps_the_old_file_and_leaves_nothing_behind() {
     let directory = TempDir::new().unwrap();
     let path = file(&directory, b"old");
-    let failed = atomic_write(&path, |file| {
+    let to = Destination { path: &path, options: &WriteOptions::default(), bytes: 0 };
+    let failed = atomic_write(&to, |file| {
         file.write_all(b"half of the new").unwrap();
         Err(Error::Core(CoreError::Allocation { bytes: 1 }))
     });

@@ -31,6 +31,8 @@ use crate::storage::located::Located;
 use crate::storage::mode::Mode;
 use crate::storage::read_at::ReadAt;
 use crate::write::atomic::atomic_write;
+use crate::write::destination::Destination;
+use crate::write::out::Out;
 use std::collections::BTreeMap;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -86,12 +88,12 @@ impl FileFormat for Npz {
 
     fn save_arrays(
         &self,
-        path: &Path,
+        to: &Destination<'_>,
         arrays: &[(&str, &Array)],
         compress: bool,
         _metadata: &BTreeMap<String, String>,
     ) -> Result<()> {
-        atomic_write(path, |file| write(file, path, arrays, compress))
+        atomic_write(to, |out| write(out, to.path, arrays, compress))
     }
 
     fn verify(
@@ -211,22 +213,32 @@ impl Parts {
 /// Writes an archive.
 ///
 /// Stored members and their elements start at a multiple of 64 bytes, so that they can be mapped
-/// and shared.
-fn write(
-    file: &mut (impl Write + Seek + Send),
+/// and shared. In a file, the sizes and checksum of a member are before it; in an object, which is
+/// written in order, they follow it.
+fn write(out: &mut Out<'_>, path: &Path, arrays: &[(&str, &Array)], compress: bool) -> Result<()> {
+    if compress && arrays.iter().all(|(name, _)| deflate::can_name(name)) {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        return deflate::write(out, path, arrays, threads);
+    }
+    match out {
+        Out::File(file) => write_to(ZipWriter::new(Once::new(file)), path, arrays, compress),
+        #[cfg(feature = "object-store")]
+        Out::Upload(upload) => {
+            write_to(ZipWriter::new_stream(Once::new(*upload)), path, arrays, compress)
+        }
+    }
+}
+
+fn write_to(
+    mut archive: ZipWriter<impl Write + Seek>,
     path: &Path,
     arrays: &[(&str, &Array)],
     compress: bool,
 ) -> Result<()> {
-    if compress && arrays.iter().all(|(name, _)| deflate::can_name(name)) {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        return deflate::write(file, path, arrays, threads);
-    }
     let wrong = |error: ZipError| match error {
         ZipError::Io(error) => io("write", path)(error),
         other => Error::argument("save", format!("{}: {other}", path.display())),
     };
-    let mut archive = ZipWriter::new(Once::new(file));
     let method = if compress { CompressionMethod::Deflated } else { CompressionMethod::Stored };
     for (name, array) in arrays {
         // The maximum of 32 bits, minus more than any `.npy` header.
@@ -245,25 +257,23 @@ fn write(
 /// archive, and would otherwise report a second error on stderr.
 struct Once<'a, F> {
     file: &'a mut F,
-    /// The file's position, counted on after the first error.
-    failed_at: Option<u64>,
+    /// The position, counted on after the first error.
+    at: u64,
+    failed: bool,
 }
 
 impl<'a, F> Once<'a, F> {
     fn new(file: &'a mut F) -> Self {
-        Self { file, failed_at: None }
+        Self { file, at: 0, failed: false }
     }
 }
 
-impl<F: Write + Seek> Write for Once<'_, F> {
+impl<F: Write> Write for Once<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if let Some(at) = &mut self.failed_at {
-            *at += bytes.len() as u64;
-            return Ok(bytes.len());
-        }
-        let written = self.file.write(bytes);
-        if written.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::Interrupted) {
-            self.failed_at = Some(self.file.stream_position().unwrap_or_default());
+        let written = if self.failed { Ok(bytes.len()) } else { self.file.write(bytes) };
+        match &written {
+            Ok(written) => self.at += *written as u64,
+            Err(error) => self.failed = error.kind() != std::io::ErrorKind::Interrupted,
         }
         written
     }
@@ -275,12 +285,12 @@ impl<F: Write + Seek> Write for Once<'_, F> {
 
 impl<F: Seek> Seek for Once<'_, F> {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        let Some(at) = &mut self.failed_at else { return self.file.seek(to) };
-        match to {
-            SeekFrom::Start(start) => *at = start,
-            SeekFrom::Current(by) => *at = at.saturating_add_signed(by),
-            SeekFrom::End(_) => {}
-        }
-        Ok(*at)
+        self.at = match to {
+            to if !self.failed => self.file.seek(to)?,
+            SeekFrom::Start(start) => start,
+            SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+            SeekFrom::End(_) => self.at,
+        };
+        Ok(self.at)
     }
 }

@@ -36,9 +36,9 @@ use crate::storage::io_error::io;
 use crate::storage::read_at::ReadAt;
 use crate::storage::section::{Section, read_error};
 use crate::write::atomic::atomic_write;
+use crate::write::destination::Destination;
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 /// The format; `bytes`: records are rows of bytes even if they look like Examples.
@@ -95,15 +95,15 @@ impl FileFormat for TfRecord {
         }
     }
 
-    fn save_array(&self, path: &Path, array: &Array) -> Result<()> {
-        atomic_write(path, |file| {
-            write(array, &mut |bytes| file.write_all(bytes).map_err(io("write", path)))
+    fn save_array(&self, to: &Destination<'_>, array: &Array) -> Result<()> {
+        atomic_write(to, |file| {
+            write(array, &mut |bytes| file.write_all(bytes).map_err(io("write", to.path)))
         })
     }
 
     fn save_arrays(
         &self,
-        path: &Path,
+        to: &Destination<'_>,
         arrays: &[(&str, &Array)],
         _compress: bool,
         _metadata: &BTreeMap<String, String>,
@@ -111,7 +111,7 @@ impl FileFormat for TfRecord {
         if self.bytes {
             return Err(no_names(self.name()));
         }
-        save_examples(path, arrays, &[])
+        save_examples(to, arrays, &[])
     }
 
     fn verify(
@@ -132,13 +132,13 @@ impl FileFormat for TfRecord {
 /// # Errors
 /// [`Error::Io`]; [`Error::Argument`] if the numbers of rows differ; those of reading arrays.
 pub(crate) fn save_examples(
-    path: &Path,
+    to: &Destination<'_>,
     arrays: &[(&str, &Array)],
     ragged: &[(&str, &RaggedArray)],
 ) -> Result<()> {
     let examples = Examples::new(arrays, ragged)?;
-    atomic_write(path, |file| {
-        examples.write(|bytes| file.write_all(bytes).map_err(io("write", path)))
+    atomic_write(to, |file| {
+        examples.write(|bytes| file.write_all(bytes).map_err(io("write", to.path)))
     })
 }
 

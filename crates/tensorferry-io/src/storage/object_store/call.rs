@@ -6,6 +6,8 @@
 //! query of a presigned URL there, for which `object_store` has no place.
 
 use crate::storage::counts::{COUNTERS, add};
+use http::Method;
+use http::header::{HeaderValue, IF_NONE_MATCH};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
     ReqwestConnector,
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 tokio::task_local! {
     static CALL: Call;
+    static CREATE_ONLY: ();
 }
 
 #[derive(Default)]
@@ -52,6 +55,12 @@ pub(super) async fn call<T>(
     .await
 }
 
+/// Runs a call that finishes an upload, if there is no object of its name. `object_store` has this
+/// condition for objects of one part only. The header need not be signed.
+pub(super) async fn create_only<T>(work: impl Future<Output = T>) -> T {
+    CREATE_ONLY.scope((), work).await
+}
+
 /// The HTTP client of `object_store`, with counts.
 #[derive(Debug)]
 pub(super) struct Connector;
@@ -71,6 +80,9 @@ impl HttpService for Counted {
         if let Ok(Some(query)) = CALL.try_with(|call| call.query.clone()) {
             let uri = with_query(request.uri(), &query);
             *request.uri_mut() = uri.map_err(|e| HttpError::new(HttpErrorKind::Unknown, e))?;
+        }
+        if finishes(&request) && CREATE_ONLY.try_with(|()| ()).is_ok() {
+            request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
         add(&COUNTERS.requests, 1);
         let of_credentials = request.uri().host().is_some_and(gives_credentials);
@@ -103,6 +115,12 @@ fn gives_credentials(host: &str) -> bool {
         "[fd00:ec2::254]",
     ];
     host.starts_with("169.254.") || host.starts_with("sts.") || HOSTS.contains(&host)
+}
+
+/// Whether a request finishes an upload of S3. Others in the same call are for credentials.
+fn finishes(request: &HttpRequest) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    request.method() == Method::POST && query.split('&').any(|pair| pair.starts_with("uploadId="))
 }
 
 fn with_query(uri: &http::Uri, query: &str) -> Result<http::Uri, http::Error> {

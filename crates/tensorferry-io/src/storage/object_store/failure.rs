@@ -66,8 +66,13 @@ pub(super) fn sort(error: StoreError, answer: Answer) -> Failure {
         // The store was not even asked.
         return Failure::Credentials(no_credentials(&said(&error, answer)));
     }
+    if matches!(error, StoreError::AlreadyExists { .. }) {
+        return Failure::Final(to_io(error, answer));
+    }
     match (answer.status, answer.failed) {
         (Some(412 | 416), _) => Failure::Changed,
+        // A header of the request that the store does not know.
+        (Some(501), _) => Failure::Final(to_io(error, answer)),
         (Some(429 | 503), _) => again(Kind::SlowDown),
         (Some(408 | 425 | 500..), _) => again(Kind::Failed),
         (Some(200..300), _) => again(Kind::Odd),
@@ -120,9 +125,8 @@ pub(super) fn to_io(error: StoreError, answer: Answer) -> io::Error {
             format!("access was refused: {said}. Look at the credentials and what they may do."),
         ),
         (StoreError::InvalidPath { .. }, _) => (ErrorKind::InvalidInput, said),
-        (StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }, _) => {
-            (ErrorKind::Unsupported, said)
-        }
+        (StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }, _)
+        | (_, Some(501)) => (ErrorKind::Unsupported, said),
         _ => (ErrorKind::Other, said),
     };
     io::Error::new(kind, text)

@@ -9,10 +9,12 @@
 //! Keys with empty parts (`a//b`) cannot be named. Web servers cannot be listed or written to.
 
 mod call;
+mod commit;
 mod credentials;
 mod engine;
 mod failure;
 mod fetch;
+mod folder;
 mod latency;
 mod limiter;
 mod list;
@@ -24,6 +26,7 @@ mod runtime;
 mod spans;
 mod store;
 mod tries;
+mod upload;
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
@@ -31,6 +34,10 @@ use crate::storage::options::StorageOptions;
 use crate::storage::read_at::ReadAt;
 use crate::storage::url::Url;
 use std::sync::Arc;
+
+pub(crate) use folder::{list_folder, remove, remove_soon};
+pub(crate) use runtime::await_undone;
+pub(crate) use upload::Upload;
 
 pub use credentials::{FindCredentials, ProfileCredentials, set_profile_credentials};
 

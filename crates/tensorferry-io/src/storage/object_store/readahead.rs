@@ -3,7 +3,7 @@
 //! # Rationale
 //! Batches in order ask for a little at a time, and each would wait for a request. So chunks of up
 //! to 8 MiB are received by tasks of the runtime: one ahead at first, and more each time that a
-//! batch has to wait, until the memory for it is used. Threads ask out of turn, so that a few chunks
+//! batch has to wait, until the memory for it is used. Threads ask out of turn, so a few chunks
 //! behind the latest request are kept. What fails here is read again without readahead, which
 //! reports the error.
 

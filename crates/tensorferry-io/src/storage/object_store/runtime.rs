@@ -13,13 +13,17 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Most threads of the runtime. One does for several GB a second without TLS.
 const THREADS: usize = 4;
 /// How often a wait looks whether it is cancelled.
 const POLL: Duration = Duration::from_millis(20);
+
+/// The number of callers whose work is being undone.
+static UNDOING: ForkSafe<usize> = ForkSafe::per_process(0);
 
 static RUNTIME: ForkSafe<Option<Arc<Runtime>>> = ForkSafe::per_process(None);
 
@@ -69,6 +73,33 @@ pub(super) fn run<T: Send>(
     // The caller is a task of a runtime, where a thread must not block on another.
     let joined = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join());
     joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// How long a failed caller waits for what has to be undone, and an interrupted one.
+const UNDO: Duration = Duration::from_secs(10);
+const UNDO_INTERRUPTED: Duration = Duration::from_millis(100);
+
+/// Has the runtime's threads undo what a failed or interrupted caller did. They go on with it when
+/// the caller does not wait any longer, unless the process ends.
+pub(super) fn undo(cancel: &CancelToken, work: impl Future<Output = ()> + Send + 'static) {
+    let Ok(runtime) = runtime() else { return };
+    let (send, done) = channel();
+    *UNDOING.lock() += 1;
+    runtime.spawn(async move {
+        work.await;
+        *UNDOING.lock() -= 1;
+        let _received = send.send(());
+    });
+    let wait = if cancel.check().is_err() { UNDO_INTERRUPTED } else { UNDO };
+    let _done = done.recv_timeout(wait);
+}
+
+/// As [`await_cleanup`](crate::storage::objects::await_cleanup).
+pub(crate) fn await_undone(limit: Duration) {
+    let began = Instant::now();
+    while *UNDOING.lock() > 0 && began.elapsed() < limit {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 async fn until_cancelled<T>(

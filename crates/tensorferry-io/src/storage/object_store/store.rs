@@ -13,8 +13,10 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
+use object_store::multipart::MultipartStore;
 use object_store::{ClientConfigKey, ClientOptions, HeaderValue, ObjectStore, RetryConfig};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -38,12 +40,24 @@ const PROFILE: [&str; 2] = ["aws_profile", "profile"];
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) objects: Arc<dyn ObjectStore>,
+    /// The same store, for uploads in parts. Web servers take none.
+    pub(super) multipart: Option<Multipart>,
     pub(super) limiter: Limiter,
     pub(super) latency: Latency,
-    /// How long a read may go on without receiving a byte.
+    /// How long a read may go on without receiving a byte, and a write without an answer.
     pub(super) deadline: Duration,
     /// Whether it ever answered.
     pub(super) answered: AtomicBool,
+}
+
+/// Uploads in parts.
+#[derive(Clone)]
+pub(super) struct Multipart(pub(super) Arc<dyn MultipartStore>);
+
+impl fmt::Debug for Multipart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Multipart")
+    }
 }
 
 impl Store {
@@ -84,8 +98,10 @@ pub(super) fn store(url: &Url, options: &StorageOptions) -> Result<Arc<Store>> {
             wrong(url, &format!("deadline {text:?} is not a time, such as \"30s\""))
         })?,
     };
+    let (objects, multipart) = build(url, options)?;
     let made = Arc::new(Store {
-        objects: build(url, options)?,
+        objects,
+        multipart,
         limiter: Limiter::new(most),
         latency: Latency::default(),
         deadline,
@@ -161,7 +177,10 @@ fn retries() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
-fn build(url: &Url, options: &StorageOptions) -> Result<Arc<dyn ObjectStore>> {
+/// A store, and the same store for uploads.
+type Built = (Arc<dyn ObjectStore>, Option<Multipart>);
+
+fn build(url: &Url, options: &StorageOptions) -> Result<Built> {
     choose_cryptography();
     let settings = || {
         options
@@ -188,10 +207,13 @@ fn build(url: &Url, options: &StorageOptions) -> Result<Arc<dyn ObjectStore>> {
     }
     macro_rules! built {
         ($builder:expr) => {
-            $builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+            $builder.build().map(|store| {
+                let store = Arc::new(store);
+                (Arc::clone(&store) as Arc<dyn ObjectStore>, Some(Multipart(store)))
+            })
         };
     }
-    let made = match url.scheme() {
+    let made: object_store::Result<Built> = match url.scheme() {
         Scheme::S3 => {
             let profile = PROFILE.iter().find_map(|name| options.get(name)).map(str::to_owned);
             let builder = AmazonS3Builder::from_env()
@@ -231,7 +253,7 @@ fn build(url: &Url, options: &StorageOptions) -> Result<Arc<dyn ObjectStore>> {
                 let key: ClientConfigKey = key(url, name, "http")?;
                 builder = builder.with_config(key, value);
             }
-            built!(builder)
+            builder.build().map(|store| (Arc::new(store) as Arc<dyn ObjectStore>, None))
         }
     };
     made.map_err(|error| wrong(url, &cause(&error)))
@@ -244,6 +266,21 @@ fn cause(error: &object_store::Error) -> String {
         last = next;
     }
     last.to_string()
+}
+
+#[cfg(test)]
+impl Store {
+    /// A store in memory.
+    pub(super) fn of(objects: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            objects,
+            multipart: None,
+            limiter: Limiter::new(MOST),
+            latency: Latency::default(),
+            deadline: DEADLINE,
+            answered: AtomicBool::new(false),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ const ODD_TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// Longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Longest wait that a store may ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(30);
+/// Longest wait that a store may ask for, and for an answer without a body.
+pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(30);
 
 /// How often a request has failed, and since when it has not received a byte.
 pub(super) struct Tries<'a> {
@@ -100,7 +100,7 @@ impl<'a> Tries<'a> {
 
     fn gave_up(&self, again: &Again) -> io::Error {
         let text = format!(
-            "nothing was received for {:.1} s, and the deadline of a read is {:.1} s. The last \
+            "nothing was received for {:.1} s, and the deadline is {:.1} s. The last \
             failure: {}. A longer deadline can be set in the storage options.",
             self.progress.elapsed().as_secs_f64(),
             self.store.deadline.as_secs_f64(),
@@ -143,8 +143,26 @@ fn random() -> f64 {
 /// [`Error::Io`].
 pub(super) async fn repeated<T, F>(
     store: &Store,
+    what: (&Url, Option<&Arc<str>>),
+    action: &'static str,
+    work: impl FnMut() -> F,
+) -> Result<T>
+where
+    F: Future<Output = object_store::Result<T>>,
+{
+    repeated_within(store, what, action, |_| LONGEST_ASKED, work).await
+}
+
+/// As [`repeated`], where a try may take as long as `patience` says for the number of failures
+/// before it.
+///
+/// # Errors
+/// As [`repeated`].
+pub(super) async fn repeated_within<T, F>(
+    store: &Store,
     (url, query): (&Url, Option<&Arc<str>>),
     action: &'static str,
+    patience: impl Fn(u32) -> Duration,
     mut work: impl FnMut() -> F,
 ) -> Result<T>
 where
@@ -152,7 +170,7 @@ where
 {
     let mut tries = Tries::new(store, url, action);
     loop {
-        let most = tries.left().min(LONGEST_ASKED);
+        let most = tries.left().min(patience(tries.failures));
         let failure = match tokio::time::timeout(most, call(query, work())).await {
             Ok((done, answer)) => {
                 store.noted(answer);
