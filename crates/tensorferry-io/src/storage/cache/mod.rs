@@ -6,7 +6,7 @@
 //! epoch. Nothing is synced: checksums tell what a power failure left.
 //!
 //! # Limitations
-//! What is in the folder is as private as the folder: pieces are not encrypted.
+//! Pieces are not encrypted: they are as private as their folder.
 
 mod folder;
 mod header;
@@ -16,12 +16,14 @@ mod lease;
 mod ledger;
 mod object;
 mod pieces;
+mod reader;
 mod segment;
 mod segment_file;
 mod usage;
 
 pub use object::{CacheCounts, CachedObject};
 pub use pieces::PieceCache;
+pub use reader::CacheReader;
 
 #[cfg(test)]
 mod damage_tests;

@@ -4,7 +4,7 @@ use crate::storage::cache::key::Key;
 use crate::storage::cache::layout::{Layout, PIECE, PIECES, cost};
 use crate::storage::cache::pieces::PieceCache;
 use crate::storage::cache::segment::Segment;
-use crate::storage::cache::segment_file::{Found, SegmentFile};
+use crate::storage::cache::segment_file::SegmentFile;
 use crate::storage::read_at::Version;
 use crate::sync::process::process_id;
 use std::io::{ErrorKind, Result};
@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// are not evicted. A failure of the disk is not an error: a piece is read again, or not kept.
 #[derive(Debug)]
 pub struct CachedObject {
-    cache: Arc<PieceCache>,
+    pub(super) cache: Arc<PieceCache>,
     key: Key,
     segments: Box<[Arc<Segment>]>,
     /// The process whose lease has the object, and the place there.
     lease: AtomicU64,
-    counts: Counts,
+    pub(super) counts: Counts,
 }
 
 /// What the cache did for an object.
@@ -37,10 +37,10 @@ pub struct CacheCounts {
 }
 
 #[derive(Debug, Default)]
-struct Counts {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    bytes: AtomicU64,
+pub(super) struct Counts {
+    pub(super) hits: AtomicU64,
+    pub(super) misses: AtomicU64,
+    pub(super) bytes: AtomicU64,
     kept: AtomicU64,
 }
 
@@ -50,6 +50,21 @@ const NO_PLACE: u32 = u32::MAX;
 impl PieceCache {
     /// The pieces of `len` bytes of this version of an object. Only the hash of `url` reaches the
     /// disk.
+    ///
+    /// ```
+    /// use tensorferry_io::Version;
+    /// use tensorferry_io::storage::cache::{CachedObject, PieceCache};
+    ///
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let cache = PieceCache::at(folder.path(), 100 << 20)?;
+    /// let object = cache.object("s3://bucket/labels.npy", &Version::new("an ETag"), 5);
+    /// let mut out = [0; 2];
+    /// assert!(!object.read(0, 3, &mut out));
+    /// object.keep(0, b"bytes");
+    /// assert!(object.read(0, 3, &mut out));
+    /// assert_eq!(&out, b"es");
+    /// # Ok::<(), tensorferry_io::Error>(())
+    /// ```
     #[must_use]
     pub fn object(self: &Arc<Self>, url: &str, version: &Version, len: u64) -> CachedObject {
         let key = Key::new(url, version, len);
@@ -74,27 +89,6 @@ impl CachedObject {
     #[must_use]
     pub fn piece_len(&self, piece: u64) -> u64 {
         self.key.len.saturating_sub(piece.saturating_mul(PIECE)).min(PIECE)
-    }
-
-    /// Copies the bytes of a piece that start at `offset` into `out`. Returns whether the cache has
-    /// them, intact; if not, the contents of `out` are unspecified.
-    #[must_use]
-    pub fn read(&self, piece: u64, offset: usize, out: &mut [u8]) -> bool {
-        let end = (offset as u64).saturating_add(out.len() as u64);
-        let len = self.piece_len(piece);
-        let hit = len > 0
-            && end <= len
-            && self.try_read(piece, offset, out).unwrap_or_else(|error| {
-                log::debug!("{}: piece {piece}: {error}", self.cache.folder().display());
-                false
-            });
-        if hit {
-            self.counts.hits.fetch_add(1, Ordering::Relaxed);
-            self.counts.bytes.fetch_add(out.len() as u64, Ordering::Relaxed);
-        } else {
-            self.counts.misses.fetch_add(1, Ordering::Relaxed);
-        }
-        hit
     }
 
     /// Whether a piece of this length would be kept now. Unused objects make way for it.
@@ -131,41 +125,11 @@ impl CachedObject {
         }
     }
 
-    fn try_read(&self, piece: u64, offset: usize, out: &mut [u8]) -> Result<bool> {
-        self.renew_lease();
-        let Some((segment, piece)) = self.place(piece) else { return Ok(false) };
-        let (folder, files) = (&self.cache.folder, &self.cache.files);
-        let Some(mut file) = segment.file(folder, files)? else { return Ok(false) };
-        let mut found = file.read(piece, offset, out);
-        if matches!(found, Ok(Found::Nothing)) && file.is_removed()? {
-            let Some(current) = segment.current_file(folder, files)? else { return Ok(false) };
-            file = current;
-            found = file.read(piece, offset, out);
-        }
-        match found {
-            Ok(Found::All) => Ok(true),
-            Ok(Found::Nothing) => Ok(false),
-            // Another thread or process may be replacing the piece.
-            Ok(Found::Damage) | Err(_) => Ok(self.is_intact(&file, piece)?
-                && matches!(file.read(piece, offset, out)?, Found::All)),
-        }
-    }
-
-    /// Whether a piece is intact after all. Removes it if not.
-    fn is_intact(&self, file: &SegmentFile, piece: u64) -> Result<bool> {
-        self.cache.locked(|ledger| {
-            if !file.is_kept(piece)? || file.check(piece) {
-                return file.is_kept(piece);
-            }
-            ledger.remove_piece(file, piece)?;
-            self.cache.removed_piece();
-            Ok(false)
-        })
-    }
-
     /// Returns whether the piece was written.
     fn try_keep(&self, piece: u64, bytes: &[u8]) -> Result<bool> {
-        let Some((segment, piece)) = self.place(piece) else { return Ok(false) };
+        let (Some(segment), piece) = (self.segment(piece / PIECES), piece % PIECES) else {
+            return Ok(false);
+        };
         let len = bytes.len() as u64;
         let file = self.cache.locked(|ledger| {
             let open = || segment.file_to_write(&self.cache.folder, &self.cache.files);
@@ -186,17 +150,7 @@ impl CachedObject {
         let Some(file) = file else { return Ok(false) };
         let written = file.write(piece, bytes);
         let kept = self.cache.locked(|ledger| {
-            // Another process may have kept the piece, or a user cleared the cache.
-            let is_last = || Ok(!file.is_kept(piece)? && !file.is_removed()?);
-            let marked = match &written {
-                Ok(()) => is_last().and_then(|last: bool| {
-                    if last {
-                        file.mark(piece, true)?
-                    }
-                    Ok(last)
-                }),
-                Err(_) => Ok(false),
-            };
+            let marked = if written.is_ok() { mark(&file, piece) } else { Ok(false) };
             ledger.settle(cost(len), matches!(marked, Ok(true)))?;
             marked
         })?;
@@ -207,14 +161,12 @@ impl CachedObject {
         Ok(kept)
     }
 
-    /// The segment of a piece, and the piece there.
-    fn place(&self, piece: u64) -> Option<(&Arc<Segment>, u64)> {
-        let segment = self.segments.get(usize::try_from(piece / PIECES).ok()?)?;
-        Some((segment, piece % PIECES))
+    pub(super) fn segment(&self, index: u64) -> Option<&Arc<Segment>> {
+        self.segments.get(usize::try_from(index).ok()?)
     }
 
-    /// Has the lease of this process list the object: a forked process has a lease of its own.
-    fn renew_lease(&self) {
+    /// Lists the object in the lease of this process: a forked process has one of its own.
+    pub(super) fn renew_lease(&self) {
         let here = process_id();
         let known = self.lease.load(Ordering::Acquire);
         if known >> 32 == u64::from(here) {
@@ -228,6 +180,15 @@ impl CachedObject {
             self.cache.release(place, self.key.id);
         }
     }
+}
+
+/// Marks a piece that was written, unless another process kept it, or removed the file.
+fn mark(file: &SegmentFile, piece: u64) -> Result<bool> {
+    let is_last = !file.is_kept(piece)? && !file.is_removed()?;
+    if is_last {
+        file.mark(piece, true)?;
+    }
+    Ok(is_last)
 }
 
 impl Drop for CachedObject {

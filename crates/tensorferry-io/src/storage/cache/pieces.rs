@@ -30,8 +30,8 @@ static CACHES: ForkSafe<Vec<Weak<PieceCache>>> = ForkSafe::new(Vec::new());
 
 /// A folder of pieces of remote objects, shared by processes.
 ///
-/// Pieces are kept until the limit is reached. Then those of objects that no process has open make
-/// way, least recently used first; what has no room is not kept.
+/// Pieces are kept until the limit is reached. Then the pieces of objects that no process has open
+/// make way, least recently used first. A piece without room is not kept.
 #[derive(Debug)]
 pub struct PieceCache {
     path: PathBuf,
@@ -110,14 +110,7 @@ impl PieceCache {
             warned: AtomicBool::new(false),
             warned_of_damage: AtomicBool::new(false),
         });
-        match cache.locked(|ledger| ledger.lease().map(drop)) {
-            // What is there can be read.
-            Err(error) if is_full(&error) => cache.failed(&error),
-            other => other?,
-        }
-        if let Err(error) = cache.locked(Ledger::begin) {
-            cache.failed(&error);
-        }
+        cache.with_ledger(|_| Ok(()))?;
         Ok(cache)
     }
 
@@ -226,12 +219,26 @@ impl PieceCache {
             *ledger = None;
         }
         if ledger.is_none() {
-            *ledger = Some(Ledger::open(&self.folder, self.locks)?);
+            *ledger = Some(self.new_ledger()?);
         }
         match ledger.as_mut() {
             Some(ledger) => work(ledger),
             None => Err(ErrorKind::NotFound.into()),
         }
+    }
+
+    /// The ledger of this process.
+    fn new_ledger(&self) -> io::Result<Ledger> {
+        let mut ledger = Ledger::open(&self.folder, self.locks)?;
+        match ledger.lease() {
+            // What is kept can still be read.
+            Err(error) if is_full(&error) => self.failed(&error),
+            other => other.map(drop)?,
+        }
+        let usage = Arc::clone(ledger.usage());
+        let begun = usage.lock().and_then(|_lock| ledger.begin());
+        begun.unwrap_or_else(|error| self.failed(&error));
+        Ok(ledger)
     }
 
     /// Keeps nothing for some time. The first failure is logged as a warning.

@@ -6,7 +6,8 @@ use crate::storage::cache::segment_file::{Checked, SegmentFile};
 use crate::storage::io_error::too_many_open;
 use crate::sync::fork_safe::BriefLock;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 /// A segment of an object that this process has open.
@@ -91,7 +92,7 @@ impl Segment {
         };
         match file {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            other => Ok(Some(self.put(other?, open))),
+            other => Ok(Some(self.put(other.map_err(|error| named(error, &path))?, open))),
         }
     }
 
@@ -161,5 +162,76 @@ impl Segment {
             open.add(self);
         }
         file
+    }
+}
+
+/// Names the file in an error that is not of the system.
+fn named(error: Error, path: &Path) -> Error {
+    if error.raw_os_error().is_some() {
+        return error;
+    }
+    Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::cache::segment_file::Found;
+    use crate::storage::read_at::Version;
+
+    #[test]
+    fn few_files_stay_open_and_what_was_checked_stays_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::new(directory.path());
+        folder.create().unwrap();
+        let open = OpenFiles::new(2);
+        let version = Version::new("1");
+        let segments: Vec<_> = (0..5_u8)
+            .map(|at| Arc::new(Segment::new(Key::new(&format!("{at}"), &version, 20_000), 0)))
+            .collect();
+        for (at, segment) in (0..).zip(&segments) {
+            assert!(segment.file(&folder, &open).unwrap().is_none());
+            let (file, is_new) = segment.file_to_write(&folder, &open).unwrap();
+            assert!(is_new);
+            file.write(0, &[at; 20_000]).unwrap();
+            file.mark(0, true).unwrap();
+            let mut out = [9];
+            assert_eq!(file.read(0, 0, &mut out).unwrap(), Found::All);
+        }
+        let is_open =
+            |segment: &Arc<Segment>| segment.state.lock().is_some_and(|state| state.file.is_some());
+        let count = || segments.iter().filter(|segment| is_open(segment)).count();
+        assert_eq!(count(), 2);
+        for (at, segment) in (0..).zip(&segments) {
+            let file = segment.file(&folder, &open).unwrap().unwrap();
+            // Without its checksum, a block is intact only for those who know it.
+            file.write(0, &[at + 1; 10]).unwrap();
+            let mut out = [9; 16_384];
+            assert_eq!(file.read(0, 0, &mut out).unwrap(), Found::All);
+            assert_eq!((out[0], out[10]), (at + 1, at));
+            assert_eq!(file.read(0, 16_000, &mut out[..1000]).unwrap(), Found::All);
+            let (same, is_new) = segment.file_to_write(&folder, &open).unwrap();
+            assert!(Arc::ptr_eq(&same, &file) && !is_new);
+        }
+        assert_eq!(count(), 2);
+        open.close();
+        assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_checked_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::new(directory.path());
+        folder.create().unwrap();
+        let (open, key) = (OpenFiles::new(2), Key::new("a", &Version::new("1"), 10));
+        let segment = Arc::new(Segment::new(key, 0));
+        let (first, _) = segment.file_to_write(&folder, &open).unwrap();
+        first.trust(0);
+        std::fs::remove_file(folder.segment(&key.id, 0)).unwrap();
+        let (second, is_new) = segment.file_to_write(&folder, &open).unwrap();
+        assert!(is_new && !second.is_same(&first));
+        second.mark(0, true).unwrap();
+        assert_eq!(first.read(0, 0, &mut [0]).unwrap(), Found::Damage);
+        assert_eq!(second.read(0, 0, &mut [0]).unwrap(), Found::Damage);
     }
 }
