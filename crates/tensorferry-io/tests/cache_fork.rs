@@ -44,10 +44,12 @@ fn forked(child: impl FnOnce() -> bool, parent: impl FnOnce()) {
     // SAFETY: the child runs code that does not need threads or locks of its parent, and exits.
     let id = unsafe { libc::fork() };
     if id == 0 {
+        drop(parent); // and what it has of pipes
         let good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(false);
         // SAFETY: ends the process at once.
         unsafe { libc::_exit(i32::from(!good)) };
     }
+    drop(child);
     parent();
     let mut status = 0;
     // SAFETY: `status` outlives the call.
@@ -64,14 +66,15 @@ fn a_forked_process_has_a_lease_of_its_own_and_shares_all_pieces() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let cache = PieceCache::at(path, 6 << 20).unwrap();
-    let shared = RefCell::new(Some(object(&cache, "shared")));
-    let shared_hits = || shared.borrow().as_ref().map(|object| hits(object).unwrap());
-    let keep_shared = |piece| shared.borrow().iter().for_each(|object| keep(object, piece));
+    let shared = &RefCell::new(Some(object(&cache, "shared")));
+    let shared_hits = &|| shared.borrow().as_ref().map(|object| hits(object).unwrap());
+    let keep_shared = &|piece| shared.borrow().iter().for_each(|object| keep(object, piece));
     keep_shared(0);
     let (mut reader, mut writer) = std::io::pipe().unwrap();
     let (mut wait, mut go) = std::io::pipe().unwrap();
+    let opened = &cache;
     forked(
-        || {
+        move || {
             let first = shared_hits() == Some(vec![0]) && leases(path) == 2;
             keep_shared(1);
             writer.write_all(&[1]).unwrap();
@@ -83,12 +86,12 @@ fn a_forked_process_has_a_lease_of_its_own_and_shares_all_pieces() {
             shared.take();
             first && second && third && leases(path) == 2
         },
-        || {
+        move || {
             reader.read_exact(&mut [0]).unwrap();
             assert_eq!(shared_hits(), Some(vec![0, 1]));
             keep_shared(2);
             shared.take();
-            let other = object(&cache, "other");
+            let other = object(opened, "other");
             (0..4).for_each(|piece| keep(&other, piece));
             assert_eq!(hits(&other), Some(vec![0, 1, 2]));
             go.write_all(&[1]).unwrap();

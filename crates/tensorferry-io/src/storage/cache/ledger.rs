@@ -123,7 +123,8 @@ impl Ledger {
         let used = self.remove(unused.iter().map(|(_, entry)| entry), |used| used <= goal)?;
         Ok(match () {
             () if fits(used) => Room::Enough,
-            () if all_own => Room::Full,
+            // Reserved bytes may be given back.
+            () if all_own && leases.reserved == 0 => Room::Full,
             () => Room::Later,
         })
     }

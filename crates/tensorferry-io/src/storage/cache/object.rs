@@ -154,10 +154,12 @@ impl CachedObject {
             ledger.settle(cost(len), matches!(marked, Ok(true)))?;
             marked
         })?;
-        written?;
         if kept {
             file.trust(piece);
+        } else {
+            self.cache.look_again();
         }
+        written?;
         Ok(kept)
     }
 

@@ -173,7 +173,7 @@ impl PieceCache {
     }
 
     /// Notes that there may be room.
-    fn look_again(&self) {
+    pub(super) fn look_again(&self) {
         self.full_until.store(0, Ordering::Relaxed);
     }
 

@@ -233,5 +233,14 @@ mod tests {
         second.mark(0, true).unwrap();
         assert_eq!(first.read(0, 0, &mut [0]).unwrap(), Found::Damage);
         assert_eq!(second.read(0, 0, &mut [0]).unwrap(), Found::Damage);
+        second.trust(0);
+        segment.close();
+        // Another process replaces it.
+        std::fs::remove_file(folder.segment(&key.id, 0)).unwrap();
+        let (third, _) =
+            Arc::new(Segment::new(key, 0)).file_to_write(&folder, &OpenFiles::new(1)).unwrap();
+        third.mark(0, true).unwrap();
+        let file = segment.file(&folder, &open).unwrap().unwrap();
+        assert_eq!(file.read(0, 0, &mut [0]).unwrap(), Found::Damage);
     }
 }

@@ -179,13 +179,40 @@ fn threads_of_several_processes_fill_one_cache() {
             });
         }
     });
-    // Twelve full pieces, or fewer and the shorter last ones of objects.
     let (used, sum) = counted(folder.path());
-    assert!(used == sum && sum <= limit as u64 && sum > limit as u64 - MIB as u64, "{used} {sum}");
+    assert!(used == sum && sum <= limit as u64, "{used} {sum}");
+    // Threads that kept the same piece had less room for a while.
+    let last = cache(folder.path(), limit);
+    remotes.iter().for_each(|remote| remote.keep_all(&remote.open(&last)));
+    assert_eq!(counted(folder.path()), (limit as u64, limit as u64));
     let hits = |objects: &[CachedObject]| -> Vec<usize> {
         remotes.iter().zip(objects).map(|(remote, object)| remote.hits(object)).collect()
     };
     assert_eq!(hits(&opened[0]), hits(&opened[1]));
+}
+
+#[test]
+fn a_piece_that_many_keep_at_once_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let caches = [cache(folder.path(), 40 * MIB), cache(folder.path(), 40 * MIB)];
+    let remote = Remote::new("a", 1, 4 * MIB);
+    let objects = caches.each_ref().map(|cache| remote.open(cache));
+    let bytes: Vec<_> = (0..4).map(|piece| remote.piece(piece)).collect();
+    let together = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (object, bytes, together) = (&objects[thread % 2], &bytes, &together);
+            scope.spawn(move || {
+                for (piece, bytes) in (0..).zip(bytes) {
+                    together.wait();
+                    object.keep(piece, bytes);
+                }
+            });
+        }
+    });
+    assert_eq!(counted(folder.path()), (4 << 20, 4 << 20));
+    let kept: u64 = objects.iter().map(|object| object.counts().kept).sum();
+    assert_eq!((kept, objects.each_ref().map(|object| remote.hits(object))), (4 << 20, [4, 4]));
 }
 
 #[test]
