@@ -240,6 +240,9 @@ mod tests {
         let (third, _) =
             Arc::new(Segment::new(key, 0)).file_to_write(&folder, &OpenFiles::new(1)).unwrap();
         third.mark(0, true).unwrap();
+        // As after a power failure: bytes, but not those that were written.
+        let raw = std::fs::File::options().write(true).open(folder.segment(&key.id, 0)).unwrap();
+        raw.set_len(1 << 20).unwrap();
         let file = segment.file(&folder, &open).unwrap().unwrap();
         assert_eq!(file.read(0, 0, &mut [0]).unwrap(), Found::Damage);
     }
