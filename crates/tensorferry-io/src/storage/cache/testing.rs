@@ -1,14 +1,17 @@
 //! Helpers of the tests: objects of known contents.
 
 use crate::storage::cache::folder::Folder;
+use crate::storage::cache::key::Key;
 use crate::storage::cache::layout::PIECE;
 use crate::storage::cache::object::CachedObject;
 use crate::storage::cache::pieces::PieceCache;
 use crate::storage::cache::segment_file::kept_bytes;
 use crate::storage::cache::usage::Usage;
 use crate::storage::read_at::Version;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 pub(super) const MIB: usize = 1 << 20;
 
@@ -43,6 +46,19 @@ pub(super) struct Remote {
 impl Remote {
     pub(super) fn new(name: impl std::fmt::Display, version: u64, len: usize) -> Self {
         Self { url: format!("s3://bucket/{name}"), version, len }
+    }
+
+    /// The file of its first segment.
+    pub(super) fn file(&self, folder: &Path) -> PathBuf {
+        let version = Version::new(self.version.to_string());
+        let key = Key::new(&self.url, &version, self.len as u64);
+        Folder::new(folder).segment(&key.id, 0)
+    }
+
+    /// Makes its file as old as this.
+    pub(super) fn age(&self, folder: &Path, age: Duration) {
+        let file = File::options().write(true).open(self.file(folder)).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
     }
 
     pub(super) fn open(&self, cache: &Arc<PieceCache>) -> CachedObject {

@@ -5,10 +5,11 @@ use crate::storage::cache::folder::Folder;
 use crate::storage::cache::object::CachedObject;
 use crate::storage::cache::pieces::PieceCache;
 use crate::storage::cache::testing::{MIB, Random, Remote, cache, counted, files};
-use crate::storage::read_at::Version;
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn any_range_of_a_kept_piece_is_read_back() {
@@ -242,44 +243,25 @@ fn a_cache_of_a_tenth_answers_a_tenth_of_the_reads_in_every_epoch() {
 
 #[test]
 fn unused_objects_make_way_the_least_recently_used_first() {
+    let again = |folder: &Path| super::testing::cache(folder, 6 * MIB);
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(folder.path(), 6 * MIB);
     let old: Vec<_> = (0..3).map(|name| Remote::new(name, 1, 2 * MIB)).collect();
     for (remote, age) in old.iter().zip([20, 40, 30]) {
         remote.keep_all(&remote.open(&cache));
-        let entries = Folder::new(folder.path()).entries().unwrap();
-        let id = crate::storage::cache::key::Key::new(
-            &remote.url,
-            &Version::new("1"),
-            remote.len as u64,
-        )
-        .id;
-        let entry = entries.iter().find(|entry| entry.id == id).unwrap();
-        let file = fs::File::options().write(true).open(&entry.path).unwrap();
-        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(age))
-            .unwrap();
+        remote.age(folder.path(), Duration::from_secs(age));
     }
     let new = Remote::new("new", 1, 6 * MIB);
     let object = new.open(&cache);
     let expected = [[true, false, true], [true, false, true], [true, false, false]];
     for (piece, there) in expected.iter().enumerate() {
         new.keep(&object, piece);
-        let names: Vec<bool> = old
-            .iter()
-            .map(|remote| {
-                let id = crate::storage::cache::key::Key::new(
-                    &remote.url,
-                    &Version::new("1"),
-                    remote.len as u64,
-                )
-                .id;
-                Folder::new(folder.path()).segment(&id, 0).exists()
-            })
-            .collect();
+        let names: Vec<bool> =
+            old.iter().map(|remote| remote.file(folder.path()).exists()).collect();
         assert_eq!(names, there, "after piece {piece}");
     }
     // What this and another cache have open stays.
-    let other = super::testing::cache(folder.path(), 6 * MIB);
+    let other = again(folder.path());
     let used = old[0].open(&other);
     for piece in 3..6 {
         new.keep(&object, piece);
@@ -288,7 +270,7 @@ fn unused_objects_make_way_the_least_recently_used_first() {
     assert!(!object.has_room(1));
     drop(used);
     drop(other);
-    let third = super::testing::cache(folder.path(), 6 * MIB);
+    let third = again(folder.path());
     let object = new.open(&third);
     assert!(object.has_room(1));
     new.keep_all(&object);
@@ -377,11 +359,9 @@ fn without_file_locks_a_cache_is_filled_and_what_is_new_stays() {
     b.keep_all(&object);
     assert_eq!((a.hits(&a.open(&cache)), b.hits(&object)), (2, 1));
     assert_eq!(counted(folder.path()), (3 << 20, 3 << 20));
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 24 * 60 * 60);
-    for entry in Folder::new(folder.path()).entries().unwrap() {
-        let file = fs::File::options().write(true).open(&entry.path).unwrap();
-        file.set_modified(old).unwrap();
-    }
+    [&a, &b]
+        .into_iter()
+        .for_each(|remote| remote.age(folder.path(), Duration::from_secs(2 * 24 * 60 * 60)));
     drop(cache);
     let cache = PieceCache::open(folder.path().to_owned(), 3 << 20, false).unwrap();
     let c = Remote::new("c", 1, MIB);
