@@ -142,6 +142,7 @@ def test_one_of_two_that_create_an_object_at_once_is_refused(s3, length):
     value = np.zeros(length, np.uint8)
     with Proxy(store.server, Plan(first_byte=0.2)) as proxy:
         other = store.through(proxy.endpoint)
+
         def one(number):
             try:
                 save(other, "a.npy", value + number)

@@ -39,9 +39,7 @@ def numbers(count, start=0):
 
 
 def elements(dataset):
-    return [
-        {name: part.tolist() for name, part in element.items()} for element in dataset
-    ]
+    return [{name: part.tolist() for name, part in element.items()} for element in dataset]
 
 
 def words(length):
@@ -99,9 +97,7 @@ def test_elements_of_several_shapes_come_back(store, tmp_path):
     shuffled = loaded.shuffle(50, seed=5)
     assert elements(shuffled) == elements(local.shuffle(50, seed=5))
     padded = next(iter(loaded.map(lambda x: x["boxes"]).padded_batch(50)))
-    assert np.array_equal(
-        padded, next(iter(local.map(lambda x: x["boxes"]).padded_batch(50)))
-    )
+    assert np.array_equal(padded, next(iter(local.map(lambda x: x["boxes"]).padded_batch(50))))
 
 
 def test_every_dtype_comes_back(store):

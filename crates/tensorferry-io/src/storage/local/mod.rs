@@ -5,7 +5,7 @@ pub mod direct_engine;
 pub mod file;
 pub mod natural;
 pub mod pattern;
-mod pread;
+pub(crate) mod pread;
 pub mod regular;
 pub(crate) mod scratch;
 
