@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -58,8 +59,8 @@ def logs():
 
 def use_bucket(store, monkeypatch) -> None:
     """Makes the bucket of the documents, and names its server in the environment."""
-    own = SeaweedFS(store.server, "training")
-    own.call("PUT", "")
+    own = SeaweedFS(urlsplit(store.server).port, "training")
+    own.make_bucket()
     for key in own.names():
         own.delete(key)
     for name, value in store.options.items():

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::memory::room::list_of;
-use crate::storage::cache::CachedObject;
+use crate::storage::cache::{CacheReader, CachedObject};
 use crate::storage::counts::{COUNTERS, add};
 use crate::storage::object_store::fetch::{Sink, fetch};
 use crate::storage::object_store::object::RemoteObject;
@@ -23,19 +23,24 @@ pub(super) fn from_cache<'a>(
     pieces: &'a mut [Piece<'_>],
 ) -> Result<Vec<Piece<'a>>> {
     let mut missing = list_of(pieces.len())?;
+    let mut last: Option<(usize, CacheReader<'_>)> = None;
     for piece in pieces {
         let Some(cached) = objects.get(piece.source).and_then(|object| object.cached.as_ref())
         else {
             missing.push(Piece { source: piece.source, offset: piece.offset, out: piece.out });
             continue;
         };
+        if last.as_ref().is_none_or(|(source, _)| *source != piece.source) {
+            last = Some((piece.source, cached.reader()));
+        }
+        let Some((_, reader)) = &mut last else { continue };
         let (mut offset, mut rest) = (piece.offset, &mut *piece.out);
         while !rest.is_empty() {
             let (number, at) = (offset / CachedObject::PIECE, offset % CachedObject::PIECE);
             let len = usize::try_from(CachedObject::PIECE - at).unwrap_or(usize::MAX);
             let (out, later) = rest.split_at_mut(len.min(rest.len()));
             let len = out.len() as u64;
-            if cached.read(number, usize::try_from(at).unwrap_or(0), out) {
+            if reader.read(number, usize::try_from(at).unwrap_or(0), out) {
                 add(&COUNTERS.cache_bytes, len);
             } else {
                 missing.push(Piece { source: piece.source, offset, out });
