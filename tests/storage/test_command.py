@@ -175,7 +175,14 @@ def test_convert_replaces_an_object_only_with_force(store, array, tmp_path):
 
 def test_convert_replaces_its_own_source(store, array):
     put(store, "a.npy", array)
-    run("convert", store.url("a.npy"), store.url("a.npy"), "--dtype=int8", "--force", *options(store))
+    run(
+        "convert",
+        store.url("a.npy"),
+        store.url("a.npy"),
+        "--dtype=int8",
+        "--force",
+        *options(store),
+    )
     assert np.array_equal(loaded(store, "a.npy"), array.astype(np.int8))
 
 

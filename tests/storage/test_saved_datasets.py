@@ -10,9 +10,9 @@ import uuid
 
 import numpy as np
 import pytest
-
 import tensorferry as tfy
 from tensorferry import Dataset, _internal, errors
+
 from tests.support.paths import ROOT
 from tests.support.storage.proxy import Plan, Proxy
 
@@ -39,9 +39,7 @@ def numbers(count, start=0):
 
 
 def elements(dataset):
-    return [
-        {name: part.tolist() for name, part in element.items()} for element in dataset
-    ]
+    return [{name: part.tolist() for name, part in element.items()} for element in dataset]
 
 
 def words(length):
@@ -99,9 +97,7 @@ def test_elements_of_several_shapes_come_back(store, tmp_path):
     shuffled = loaded.shuffle(50, seed=5)
     assert elements(shuffled) == elements(local.shuffle(50, seed=5))
     padded = next(iter(loaded.map(lambda x: x["boxes"]).padded_batch(50)))
-    assert np.array_equal(
-        padded, next(iter(local.map(lambda x: x["boxes"]).padded_batch(50)))
-    )
+    assert np.array_equal(padded, next(iter(local.map(lambda x: x["boxes"]).padded_batch(50))))
 
 
 def test_every_dtype_comes_back(store):
@@ -201,8 +197,7 @@ def test_who_reads_what_is_replaced_gets_an_error_and_no_mixture(store):
         overwrite=True,
     )
     with pytest.raises((OSError, errors.FileFormatError)):
-        for row in loaded:
-            assert not row.any()
+        assert not any(row.any() for row in loaded)
     assert next(iter(load(store))).all()
 
 
@@ -270,7 +265,8 @@ url, options, number = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
 x = np.zeros((2000, 100_000), np.uint8)
 threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
 try:
-    tfy.Dataset.from_tensor_slices({"x": x, "y": np.arange(2000)}).save(url, storage_options=options)
+    dataset = tfy.Dataset.from_tensor_slices({"x": x, "y": np.arange(2000)})
+    dataset.save(url, storage_options=options)
     print("saved")
 except KeyboardInterrupt:
     print("interrupted")

@@ -75,7 +75,7 @@ pub(super) fn run<T: Send>(
 const UNDO: Duration = Duration::from_secs(10);
 const UNDO_INTERRUPTED: Duration = Duration::from_millis(100);
 
-/// Has the runtime's threads undo what a failed or interrupted caller did. They go on with it when
+/// Has the runtime's threads undo what a failed or interrupted caller did. They continue when
 /// the caller does not wait any longer, unless the process ends.
 pub(super) fn undo(cancel: &CancelToken, work: impl Future<Output = ()> + Send + 'static) {
     let Ok(runtime) = runtime() else { return };

@@ -191,7 +191,7 @@ fn build(url: &Url, options: &StorageOptions) -> Result<Built> {
         ($builder:expr) => {
             $builder.build().map(|store| {
                 let store = Arc::new(store);
-                (Arc::clone(&store) as _, Some(Multipart(store)))
+                (Arc::clone(&store) as Arc<dyn ObjectStore>, Some(Multipart(store)))
             })
         };
     }
@@ -239,7 +239,7 @@ fn build(url: &Url, options: &StorageOptions) -> Result<Built> {
                 let key: ClientConfigKey = key(url, name, "http")?;
                 builder = builder.with_config(key, value);
             }
-            builder.build().map(|store| (Arc::new(store) as _, None))
+            builder.build().map(|store| (Arc::new(store) as Arc<dyn ObjectStore>, None))
         }
     };
     made.map_err(|error| wrong(url, &cause(&error)))
