@@ -1,4 +1,4 @@
-"""``save`` to object stores: whole or not at all, and never over an object that was not given up."""
+"""``save`` to object stores: whole or not at all, and over no object unless asked."""
 
 import io
 import json
@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-
 import tensorferry as tfy
 from tensorferry import errors
+
 from tests.support.paths import ROOT
 from tests.support.storage.proxy import Plan, Proxy
 
@@ -241,7 +241,12 @@ import sys, json, threading, os, signal, time
 import numpy as np, tensorferry as tfy
 url, options = sys.argv[1], json.loads(sys.argv[2])
 value = np.zeros(200 << 20, np.uint8)
-threading.Timer(0.7, lambda: (print(time.time(), flush=True), os.kill(os.getpid(), signal.SIGINT))).start()
+
+def stop():
+    print(time.time(), flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Timer(0.7, stop).start()
 try:
     tfy.save(url, value, storage_options=options)
     print("saved")

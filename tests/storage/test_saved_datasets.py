@@ -10,9 +10,9 @@ import uuid
 
 import numpy as np
 import pytest
-
 import tensorferry as tfy
 from tensorferry import Dataset, _internal, errors
+
 from tests.support.paths import ROOT
 from tests.support.storage.proxy import Plan, Proxy
 
@@ -197,8 +197,7 @@ def test_who_reads_what_is_replaced_gets_an_error_and_no_mixture(store):
         overwrite=True,
     )
     with pytest.raises((OSError, errors.FileFormatError)):
-        for row in loaded:
-            assert not row.any()
+        assert not any(row.any() for row in loaded)
     assert next(iter(load(store))).all()
 
 
@@ -266,7 +265,8 @@ url, options, number = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
 x = np.zeros((2000, 100_000), np.uint8)
 threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
 try:
-    tfy.Dataset.from_tensor_slices({"x": x, "y": np.arange(2000)}).save(url, storage_options=options)
+    dataset = tfy.Dataset.from_tensor_slices({"x": x, "y": np.arange(2000)})
+    dataset.save(url, storage_options=options)
     print("saved")
 except KeyboardInterrupt:
     print("interrupted")

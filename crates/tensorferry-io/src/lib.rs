@@ -40,9 +40,10 @@ pub use open::{
 pub use storage::counts::{RequestCounts, request_counts};
 pub use storage::local::regular::open_beside;
 pub use storage::mode::Mode;
+pub use storage::object_info::ObjectInfo;
 #[cfg(feature = "object-store")]
 pub use storage::object_store::{FindCredentials, ProfileCredentials, set_profile_credentials};
-pub use storage::objects::{ObjectInfo, await_cleanup};
+pub use storage::objects::await_cleanup;
 pub use storage::options::{CacheOptions, StorageOptions};
 pub use storage::place::open_one;
 pub use storage::read_at::{Mmap, ReadAt, ReadRange, Version};

@@ -62,7 +62,7 @@ def save(
 
     Raises:
         OSError: the file cannot be written; an old file of that name is untouched.
-        FileExistsError: it exists already, and is not to be replaced.
+        FileExistsError: it already exists, and is not to be replaced.
         tensorferry.errors.InvalidArgumentError: a format that cannot hold the value.
         tensorferry.errors.ValueOverflowError: an integer that a ``tf.train.Example`` cannot hold.
 

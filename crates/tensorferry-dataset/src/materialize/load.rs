@@ -43,8 +43,8 @@ impl Dataset {
     ///
     /// A dataset in an object store is read on request. Where the elements of a component vary in
     /// shape, their places are read now, and take 8 bytes of memory each if only the first length
-    /// varies, or 16 and 8 for each length. Saving to the same place again removes its files: what
-    /// is read afterwards is an error.
+    /// varies, or 16 and 8 for each length. Saving to the same place again removes its files: a
+    /// later read fails.
     ///
     /// # Errors
     /// [`crate::error::Error::Io`] if there is nothing of that name, or a file is missing;
@@ -120,7 +120,7 @@ fn requested(columns: Vec<Column>, specs: &[TensorSpec], count: u64) -> Result<D
                 arrays.push(values.into_array()?);
                 continue;
             }
-            Column::Lengths(rows) => Dataset::from_ragged([rows])?,
+            Column::Lengths(rows) => Dataset::from_ragged([*rows])?,
             Column::Ragged(ragged) => Dataset::of(Loaded {
                 parts: vec![Part::Ragged(ragged)],
                 spec: vec![Component::Tensor(spec.clone())],

@@ -24,7 +24,7 @@ pub(crate) enum Column {
     /// Elements of one shape, stacked.
     Rows(Values),
     /// Elements that differ in their first length only, and are read on request: many at once.
-    Lengths(ragged::Ragged),
+    Lengths(Box<ragged::Ragged>),
     Ragged(Box<Ragged>),
 }
 
@@ -73,7 +73,7 @@ fn component(home: &Home, at: usize, spec: &TensorSpec, count: usize) -> Result<
     if let Place::Remote(_) = home.place
         && let Some(lengths) = ragged.lengths(home, found)?
     {
-        return Ok(Column::Lengths(lengths));
+        return Ok(Column::Lengths(Box::new(lengths)));
     }
     Ok(Column::Ragged(Box::new(ragged)))
 }
@@ -142,12 +142,15 @@ impl Ragged {
         let width: usize = inner.iter().product();
         let (starts, shapes) = (numbers(&self.starts)?, numbers(&self.shapes)?);
         let count = self.values.shape()[0];
-        if width == 0 || count % width != 0 || shapes.len() / dims.len() * 2 + 2 != starts.len() {
+        if width == 0
+            || !count.is_multiple_of(width)
+            || shapes.len() / dims.len() * 2 + 2 != starts.len()
+        {
             return Ok(None);
         }
         let mut splits: Vec<i64> = list_of(starts.len() / 2)?;
         for (at, start) in starts.chunks_exact(2).enumerate() {
-            let begins = start[1] == at * dims.len() && start[0] % width == 0;
+            let begins = start[1] == at * dims.len() && start[0].is_multiple_of(width);
             let row = start[0] / width;
             let ended = at.checked_sub(1).map(|before| {
                 let shape = &shapes[before * dims.len()..at * dims.len()];

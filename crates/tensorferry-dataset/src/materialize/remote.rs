@@ -2,9 +2,9 @@
 //!
 //! # Rationale
 //! `dataset.json` is written last and names the folder of the other files, which each save makes
-//! anew. So a dataset appears whole or not at all, and the files of two saves never mix. What is
-//! replaced is removed after that. A program that still reads it gets an error, and one that is
-//! about to load it starts again.
+//! anew. So a dataset appears whole or not at all, and the files of two saves never mix. The files
+//! of a dataset that was replaced are removed after that. A program that still reads them gets an
+//! error, and one that is about to load them starts again.
 //!
 //! # Limitations
 //! A killed save leaves a folder that nothing names. The next save removes it once it is an hour
@@ -17,7 +17,8 @@ use crate::materialize::manifest::Manifest;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::ErrorKind;
-use tensorferry_io::storage::objects::{ObjectInfo, list, remove, remove_soon};
+use tensorferry_io::ObjectInfo;
+use tensorferry_io::storage::objects::{list, remove, remove_soon};
 use tensorferry_io::storage::url::{Scheme, Url};
 use tensorferry_io::sync::process::process_id;
 use tensorferry_io::write::destination::exists;

@@ -40,7 +40,7 @@ impl Dataset {
     /// with the dataset.
     ///
     /// A URL names the beginning of the keys of objects: `s3://bucket/folder/name`. The dataset is
-    /// there once its `dataset.json` is, which is written last. A dataset that is there already is
+    /// there once its `dataset.json` is, which is written last. A dataset that already exists is
     /// an error, unless [`Dataset::writer`] is told to replace it. Its files are removed then: a
     /// program that still reads them gets an error. A killed save leaves objects that the next one
     /// to the same place removes, if they are an hour old. Each file takes the memory of two parts

@@ -21,14 +21,14 @@ const BUFFER: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) enum Target {
     Local(Directory),
-    Remote(Folder),
+    Remote(Box<Folder>),
 }
 
 /// A file of a dataset that is being written.
 #[derive(Debug)]
 pub(crate) enum Output {
     Local(PathBuf, BufWriter<Writeback<File>>),
-    Remote(ObjectWriter),
+    Remote(Box<ObjectWriter>),
 }
 
 impl Target {
@@ -37,7 +37,7 @@ impl Target {
     pub(crate) fn new(path: &Path, options: &WriteOptions) -> Result<Self> {
         Ok(match Place::of(path)? {
             Place::Local(path) => Self::Local(Directory::new(&path, options)?),
-            Place::Remote(url) => Self::Remote(Folder::new(&url, options)?),
+            Place::Remote(url) => Self::Remote(Box::new(Folder::new(&url, options)?)),
         })
     }
 
@@ -50,7 +50,7 @@ impl Target {
                 let file = BufWriter::with_capacity(BUFFER, Writeback::new(file));
                 Ok(Output::Local(path, file))
             }
-            Self::Remote(folder) => Ok(Output::Remote(folder.create(name, together)?)),
+            Self::Remote(folder) => Ok(Output::Remote(Box::new(folder.create(name, together)?))),
         }
     }
 
@@ -72,10 +72,11 @@ impl Target {
 
 impl Output {
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        Ok(match self {
+        match self {
             Self::Local(path, file) => file.write_all(bytes).map_err(io("write", path))?,
             Self::Remote(object) => object.write(bytes)?,
-        })
+        }
+        Ok(())
     }
 
     /// Replaces the first bytes and completes the file.

@@ -167,7 +167,8 @@ impl Npy {
 
     fn append(&mut self, tensor: &Tensor, rows: u64) -> Result<()> {
         let tensor = packed(tensor)?;
-        self.file.write(tensor.as_view().as_bytes().unwrap_or_default())?; // a packed tensor has bytes
+        // A packed tensor has bytes.
+        self.file.write(tensor.as_view().as_bytes().unwrap_or_default())?;
         self.rows += rows;
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod located;
 #[cfg(test)]
 mod memory_tests;
 pub mod mode;
+pub mod object_info;
 #[cfg(feature = "object-store")]
 pub mod object_store;
 pub mod objects;

@@ -1,18 +1,10 @@
 //! Objects whose keys begin alike, as the files of a folder do.
 
 use crate::error::Result;
+use crate::storage::object_info::ObjectInfo;
 use crate::storage::url::Url;
 use crate::write::destination::WriteOptions;
 use std::time::Duration;
-
-/// An object of a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectInfo {
-    /// Its name in the store.
-    pub key: String,
-    /// Time of its last change by the store's clock, in seconds since 1970.
-    pub modified: i64,
-}
 
 /// All objects whose keys begin with that of `folder` and a slash.
 ///
@@ -48,7 +40,7 @@ pub fn await_cleanup(limit: Duration) {
     let _unused = limit;
 }
 
-/// Removes objects by their keys. One that does not exist is no error.
+/// Removes objects by their keys. One that does not exist is not an error.
 ///
 /// # Errors
 /// As [`list`].

@@ -1,4 +1,4 @@
-//! [`Destination`]: where a file is written, and what may be there already.
+//! [`Destination`]: where a file is written, and whether something else may be there.
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Hint};
@@ -12,7 +12,7 @@ use std::path::Path;
 pub struct WriteOptions {
     /// How the store of a URL is reached.
     pub storage: StorageOptions,
-    /// Whether what exists there already is replaced, or is an error. By default, a file is
+    /// Whether what already exists there is replaced, or is an error. By default, a file is
     /// replaced, and an object is not.
     pub replace: Option<bool>,
     /// Cancels an upload. Nothing of it is left.
@@ -33,9 +33,9 @@ pub(crate) struct Destination<'a> {
     pub(crate) bytes: u64,
 }
 
-/// The error for a file or object that exists already and is not to be replaced.
+/// The error for a file or object that already exists and is not to be replaced.
 #[must_use]
 pub fn exists(path: &Path) -> Error {
-    let source = io::Error::new(ErrorKind::AlreadyExists, "it exists already.");
+    let source = io::Error::new(ErrorKind::AlreadyExists, "it already exists.");
     Error::Io { action: "write", path: path.to_owned(), source }.with_hint(Hint::Replace)
 }

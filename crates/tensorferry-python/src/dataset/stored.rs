@@ -30,20 +30,25 @@ pub(crate) fn save_dataset(
     guard();
     let (py, path, plan) = (plan.py(), fs_path(path)?, plan.get());
     let options = Options { threads, memory_limit, read_ahead };
-    let write = write_options(to, &CancelToken::default());
+    let cancel = CancelToken::default();
+    let write = write_options(to, &cancel);
     let begin =
         || plan.dataset().writer(&path, Some(structure), || plan.next_epoch(), &options, &write);
-    let mut saving = interrupted(py, begin)?;
-    while interrupted(py, || saving.step(STEP))? {}
-    interrupted(py, || saving.finish())
+    let mut saving = interruptible(py, &cancel, begin)?;
+    while interruptible(py, &cancel, || saving.step(STEP))? {}
+    interruptible(py, &cancel, || saving.finish())
 }
 
-/// Runs a step without the GIL. A signal whose handler raises ends it.
-fn interrupted<T: Send>(
+/// Runs a step without the GIL. A signal whose handler raises ends it, and cancels what follows.
+fn interruptible<T: Send>(
     py: Python<'_>,
+    cancel: &CancelToken,
     step: impl FnOnce() -> Result<T, Error> + Send,
 ) -> PyResult<T> {
     let (done, raised) = interrupt::run(py, step);
+    if raised.is_err() {
+        cancel.cancel();
+    }
     raised?;
     done.or_raise(py)
 }
@@ -57,6 +62,7 @@ pub(crate) fn load_dataset(
 ) -> PyResult<(Plan, Option<String>)> {
     guard();
     let (path, storage) = (fs_path(path)?, options(storage));
-    let (dataset, structure) = interrupted(py, || Dataset::load_nested(&path, &storage))?;
+    let (dataset, structure) =
+        interruptible(py, &CancelToken::default(), || Dataset::load_nested(&path, &storage))?;
     Ok((dataset.into(), structure))
 }

@@ -127,7 +127,7 @@ class Files(Sources):
             tensorferry.errors.InvalidArgumentError: the dataset is infinite.
             tensorferry.errors.InvalidTypeError: elements hold datasets, or are held in a class
                 that cannot be loaded again.
-            FileExistsError: a dataset is there already, and is not to be replaced.
+            FileExistsError: a dataset already exists, and is not to be replaced.
             OSError: the path exists and is not a saved dataset, or the system refuses.
 
         >>> import os, tempfile, tensorferry as tfy

@@ -261,11 +261,13 @@ impl Object {
         url: &Url,
         replace: bool,
     ) -> Self {
+        let objects: Arc<dyn object_store::ObjectStore> = memory.clone();
+        let multipart: Arc<dyn object_store::multipart::MultipartStore> = memory.clone();
         Self {
             url: url.clone(),
             path: url.key().into(),
-            store: Arc::new(Store::of(Arc::clone(memory) as _)),
-            multipart: Multipart(Arc::clone(memory) as _),
+            store: Arc::new(Store::of(objects)),
+            multipart: Multipart(multipart),
             replace,
         }
     }

@@ -117,7 +117,7 @@ pub(super) fn to_io(error: StoreError, answer: Answer) -> io::Error {
             (ErrorKind::NotFound, "no such object, bucket or container".to_owned())
         }
         (StoreError::AlreadyExists { .. }, _) => {
-            (ErrorKind::AlreadyExists, "the object exists already".to_owned())
+            (ErrorKind::AlreadyExists, "the object already exists".to_owned())
         }
         (StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }, _)
         | (_, Some(401 | 403)) => (

@@ -2,12 +2,12 @@
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
+use crate::storage::object_info::ObjectInfo;
 use crate::storage::object_store::failure::refused;
 use crate::storage::object_store::object::{is_missing, path};
 use crate::storage::object_store::runtime::{run, undo};
 use crate::storage::object_store::store::{Store, store};
 use crate::storage::object_store::tries::repeated;
-use crate::storage::objects::ObjectInfo;
 use crate::storage::options::StorageOptions;
 use crate::storage::url::{Scheme, Url};
 use futures_util::{StreamExt, TryStreamExt};

@@ -75,22 +75,31 @@ pub(super) fn run<T: Send>(
     joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// How long a failed caller waits for what has to be undone, and an interrupted one.
+/// How long a failed caller waits for what has to be undone, and an interrupted one, which does so
+/// once.
 const UNDO: Duration = Duration::from_secs(10);
-const UNDO_INTERRUPTED: Duration = Duration::from_millis(100);
+const UNDO_INTERRUPTED: Duration = Duration::from_millis(50);
 
-/// Has the runtime's threads undo what a failed or interrupted caller did. They go on with it when
+/// Has the runtime's threads undo what a failed or interrupted caller did. They continue when
 /// the caller does not wait any longer, unless the process ends.
 pub(super) fn undo(cancel: &CancelToken, work: impl Future<Output = ()> + Send + 'static) {
     let Ok(runtime) = runtime() else { return };
     let (send, done) = channel();
-    *UNDOING.lock() += 1;
+    let others = {
+        let mut undoing = UNDOING.lock();
+        *undoing += 1;
+        *undoing - 1
+    };
     runtime.spawn(async move {
         work.await;
         *UNDOING.lock() -= 1;
         let _received = send.send(());
     });
-    let wait = if cancel.check().is_err() { UNDO_INTERRUPTED } else { UNDO };
+    let wait = match cancel.check() {
+        Ok(()) => UNDO,
+        Err(_) if others > 0 => Duration::ZERO,
+        Err(_) => UNDO_INTERRUPTED,
+    };
     let _done = done.recv_timeout(wait);
 }
 

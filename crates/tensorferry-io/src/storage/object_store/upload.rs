@@ -6,7 +6,7 @@
 //! appears whole or not at all. An object of one part is one request.
 //!
 //! An upload that is dropped before has the store drop its parts. An interrupted caller does not
-//! wait for that: the runtime's threads go on with it.
+//! wait for that: the runtime's threads continue.
 //!
 //! # Limitations
 //! An upload takes the memory of the parts that are under way, at most 64 MiB, or two parts, and of

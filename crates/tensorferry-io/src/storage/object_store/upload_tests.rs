@@ -69,7 +69,7 @@ fn an_object_that_exists_is_replaced_only_if_asked() {
         write(1, false).unwrap();
         let error = write(2, false).unwrap_err();
         assert_eq!(error.system().unwrap().kind(), io::ErrorKind::AlreadyExists);
-        assert!(error.to_string().contains("s3://b/k: write: it exists already. To"), "{error}");
+        assert!(error.to_string().contains("s3://b/k: write: it already exists. To"), "{error}");
         assert_eq!(found(&memory).unwrap(), vec![1; bytes]);
         write(3, true).unwrap();
         assert_eq!(found(&memory).unwrap(), vec![3; bytes]);
@@ -114,7 +114,9 @@ fn parts_are_few_enough_for_every_store() {
     assert_eq!(size_for(0), PART);
     assert_eq!(size_for(PARTS as u64 * PART as u64), PART);
     let large = 5 << 40;
-    assert!(size_for(large) as u64 * PARTS as u64 >= large && size_for(large) % (1 << 20) == 0);
+    assert!(
+        size_for(large) as u64 * PARTS as u64 >= large && size_for(large).is_multiple_of(1 << 20)
+    );
     // If nothing was known of the length, the last thousand parts hold more than 400 GiB.
     let more: u64 = (PARTS..10_000).map(|at| size_of(PART, at) as u64).sum();
     assert!(size_of(PART, PARTS - 1) == PART && more > 400 << 30);
