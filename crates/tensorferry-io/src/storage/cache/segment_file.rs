@@ -159,41 +159,68 @@ impl SegmentFile {
         if (unknown != 0 || out.is_empty()) && !self.is_kept(piece)? {
             return Ok(Found::Nothing);
         }
-        if read_up_to(&self.file, self.layout.piece_at(piece) + start, out)? < out.len() {
-            return Ok(Found::Damage);
+        let intact = if unknown == 0 {
+            read_up_to(&self.file, self.layout.piece_at(piece) + start, out)? == out.len()
+        } else {
+            self.read_and_check(piece, start, out, &blocks, unknown)?
+        };
+        Ok(if intact { Found::All } else { Found::Damage })
+    }
+
+    /// Reads bytes of a piece, and checks these blocks of them. Returns whether they are intact.
+    fn read_and_check(
+        &self,
+        piece: u64,
+        start: u64,
+        out: &mut [u8],
+        blocks: &Range<u64>,
+        unknown: u64,
+    ) -> Result<bool> {
+        let end = start + out.len() as u64;
+        let place = |bytes: Range<u64>, from: u64| {
+            let place = |at: u64| usize::try_from(at - from).unwrap_or(usize::MAX);
+            place(bytes.start)..place(bytes.end)
+        };
+        let sums = blocks.clone().zip(self.sums(piece, blocks)?);
+        let sums: Vec<_> = sums.filter(|(block, _)| unknown & (1 << block) != 0).collect();
+        let is_whole = |bytes: &Range<u64>| start <= bytes.start && bytes.end <= end;
+        // Of the first and the last block a part may be wanted: they are read apart, and checked.
+        let (mut rest, mut block_bytes) = (start..end, Vec::new());
+        for &(block, sum) in &sums {
+            let bytes = self.block(piece, block);
+            if is_whole(&bytes) {
+                continue;
+            }
+            if !self.is_intact(piece, block, sum, &mut block_bytes)? {
+                return Ok(false);
+            }
+            let part = bytes.start.max(start)..bytes.end.min(end);
+            out[place(part.clone(), start)]
+                .copy_from_slice(&block_bytes[place(part.clone(), bytes.start)]);
+            if bytes.start <= start { rest.start = part.end } else { rest.end = part.start }
         }
-        if unknown == 0 {
-            return Ok(Found::All);
+        let at = self.layout.piece_at(piece) + rest.start;
+        let rest = &mut out[place(rest, start)];
+        if !rest.is_empty() && read_up_to(&self.file, at, rest)? < rest.len() {
+            return Ok(false);
         }
-        let sums = self.sums(piece, blocks.clone())?;
-        let mut whole = Vec::new();
-        for (block, expected) in blocks.zip(sums).filter(|(block, _)| unknown & (1 << block) != 0) {
-            let (from, to) = (block * BLOCK, self.block_end(piece, block));
-            let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-            let intact = if start <= from && to <= end {
-                let bytes = &out[place(from - start)..place(to - start)];
-                self.sum(piece * BLOCKS + block, bytes) == expected
-            } else {
-                let intact = self.is_intact(piece, block, expected, &mut whole)?;
-                let (first, last) = (from.max(start), to.min(end));
-                let bytes = whole.get(place(first - from)..place(last - from));
-                out[place(first - start)..place(last - start)]
-                    .copy_from_slice(bytes.ok_or(ErrorKind::UnexpectedEof)?);
-                intact
-            };
-            if !intact {
-                return Ok(Found::Damage);
+        for &(block, sum) in &sums {
+            let bytes = self.block(piece, block);
+            let is_intact = !is_whole(&bytes)
+                || self.sum(piece * BLOCKS + block, &out[place(bytes, start)]) == sum;
+            if !is_intact {
+                return Ok(false);
             }
             self.word(piece).fetch_or(1 << block, Ordering::AcqRel);
         }
-        Ok(Found::All)
+        Ok(true)
     }
 
     /// Whether every block of a piece is intact now. Forgets what was known of it if not.
     pub(crate) fn check(&self, piece: u64) -> bool {
         let blocks = 0..self.layout.piece_len(piece).div_ceil(BLOCK);
         let mut bytes = Vec::new();
-        let intact = self.sums(piece, blocks.clone()).is_ok_and(|sums| {
+        let intact = self.sums(piece, &blocks).is_ok_and(|sums| {
             blocks.zip(sums).all(|(block, expected)| {
                 self.is_intact(piece, block, expected, &mut bytes).is_ok_and(|intact| intact)
             })
@@ -212,27 +239,27 @@ impl SegmentFile {
         expected: u32,
         bytes: &mut Vec<u8>,
     ) -> Result<bool> {
-        let from = block * BLOCK;
-        let len = self.block_end(piece, block) - from;
-        bytes.resize(usize::try_from(len).map_err(|_| ErrorKind::Unsupported)?, 0);
-        let read = read_up_to(&self.file, self.layout.piece_at(piece) + from, bytes)?;
+        let place = self.block(piece, block);
+        let len = usize::try_from(place.end - place.start).map_err(|_| ErrorKind::Unsupported)?;
+        bytes.resize(len, 0);
+        let read = read_up_to(&self.file, self.layout.piece_at(piece) + place.start, bytes)?;
         Ok(read == bytes.len() && self.sum(piece * BLOCKS + block, bytes) == expected)
     }
 
-    /// Where a block ends in its piece.
-    fn block_end(&self, piece: u64, block: u64) -> u64 {
-        ((block + 1) * BLOCK).min(self.layout.piece_len(piece))
+    /// Where a block is in its piece.
+    fn block(&self, piece: u64, block: u64) -> Range<u64> {
+        block * BLOCK..((block + 1) * BLOCK).min(self.layout.piece_len(piece))
     }
 
-    /// The stored checksums of blocks of a piece; fewer if the file ends before.
-    fn sums(&self, piece: u64, blocks: Range<u64>) -> Result<impl Iterator<Item = u32>> {
+    /// The stored checksums of blocks of a piece.
+    fn sums(&self, piece: u64, blocks: &Range<u64>) -> Result<Vec<u32>> {
         let count = usize::try_from(blocks.end - blocks.start).unwrap_or_default();
         let mut bytes = vec![0; 4 * count];
         let at = self.layout.sum_at(piece * BLOCKS + blocks.start);
-        // What is missing stays 0, which no block has.
+        // If the file ends before, 0 stays, which is the checksum of no block.
         read_up_to(&self.file, at, &mut bytes)?;
-        Ok((0..count)
-            .map(move |at| bytes[4 * at..].first_chunk().map_or(0, |sum| u32::from_le_bytes(*sum))))
+        let sums = bytes.chunks_exact(4);
+        Ok(sums.map(|sum| sum.first_chunk().map_or(0, |sum| u32::from_le_bytes(*sum))).collect())
     }
 
     /// The checksum of a block: never 0, so that bytes that were never written have none.
