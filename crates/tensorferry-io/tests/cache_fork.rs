@@ -1,5 +1,5 @@
 //! The disk cache in forked processes.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "object-store"))]
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use std::cell::RefCell;

@@ -1,5 +1,6 @@
 //! Storage of bytes: sources, read engines and local files.
 
+#[cfg(feature = "object-store")]
 pub mod cache;
 pub mod counts;
 pub mod engine;

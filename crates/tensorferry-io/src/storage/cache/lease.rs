@@ -6,7 +6,7 @@
 //! the folder did not match the pieces, its lease says so.
 
 use crate::storage::cache::key::ObjectId;
-use crate::storage::local::pread::write_all;
+use crate::storage::cache::positional::write_all;
 use crate::storage::local::regular::open_beside;
 use std::collections::HashSet;
 use std::fs;

@@ -16,6 +16,7 @@ mod lease;
 mod ledger;
 mod object;
 mod pieces;
+mod positional;
 mod reader;
 mod segment;
 mod segment_file;

@@ -12,8 +12,9 @@
 use crate::storage::cache::header::{Header, LEN};
 use crate::storage::cache::key::{Key, ObjectId};
 use crate::storage::cache::layout::{BLOCK, BLOCKS, Layout, cost};
-use crate::storage::local::pread::{read_up_to, write_all};
-use crate::storage::local::regular::{is_removed, open_beside};
+use crate::storage::cache::positional::{is_removed, write_all};
+use crate::storage::local::pread::read_up_to;
+use crate::storage::local::regular::open_beside;
 use std::fs::File;
 use std::io::{ErrorKind, Result};
 use std::ops::Range;

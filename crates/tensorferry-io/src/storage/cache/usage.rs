@@ -5,8 +5,9 @@
 //! ends: a process that is stopped, or a forked child of one that was killed, could hold it for
 //! ever, and the cache can do without.
 
-use crate::storage::local::pread::{read_up_to, write_all};
-use crate::storage::local::regular::{is_removed, open_beside};
+use crate::storage::cache::positional::{is_removed, write_all};
+use crate::storage::local::pread::read_up_to;
+use crate::storage::local::regular::open_beside;
 use std::fs::{File, TryLockError};
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;

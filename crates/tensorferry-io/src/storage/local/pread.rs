@@ -1,4 +1,4 @@
-//! Reads and writes at an offset of an open file.
+//! Reads at an offset of an open file.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -16,23 +16,6 @@ pub(crate) fn read_up_to(handle: &File, offset: u64, out: &mut [u8]) -> std::io:
         }
     }
     Ok(done)
-}
-
-/// Writes all bytes.
-pub(crate) fn write_all(handle: &File, offset: u64, mut bytes: &[u8]) -> std::io::Result<()> {
-    let mut at = offset;
-    while !bytes.is_empty() {
-        match write_at(handle, bytes, at) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                bytes = &bytes[written..];
-                at = at.saturating_add(written as u64);
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// A path to an open file that stays valid after it is renamed or removed.
@@ -54,14 +37,4 @@ fn read_at(handle: &File, out: &mut [u8], offset: u64) -> std::io::Result<usize>
 #[cfg(windows)]
 fn read_at(handle: &File, out: &mut [u8], offset: u64) -> std::io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(handle, out, offset)
-}
-
-#[cfg(unix)]
-fn write_at(handle: &File, bytes: &[u8], offset: u64) -> std::io::Result<usize> {
-    std::os::unix::fs::FileExt::write_at(handle, bytes, offset)
-}
-
-#[cfg(windows)]
-fn write_at(handle: &File, bytes: &[u8], offset: u64) -> std::io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_write(handle, bytes, offset)
 }

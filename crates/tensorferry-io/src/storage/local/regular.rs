@@ -43,11 +43,6 @@ pub fn open_beside(path: &Path, create: bool) -> Result<File> {
     Ok(file)
 }
 
-/// Whether an open file was removed. Not known everywhere: then `false`.
-pub(crate) fn is_removed(file: &File) -> Result<bool> {
-    Ok(platform::names(&file.metadata()?) == 0)
-}
-
 fn check_regular(metadata: &Metadata) -> Result<()> {
     if metadata.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
