@@ -25,7 +25,10 @@ const _: () = assert!(BLOCKS == u64::BITS as u64, "a word has a bit for each blo
 
 /// The bytes of disk that count for a piece of `len` bytes.
 pub(crate) const fn cost(len: u64) -> u64 {
-    len.next_multiple_of(PAGE)
+    match len.checked_next_multiple_of(PAGE) {
+        Some(bytes) => bytes,
+        None => u64::MAX,
+    }
 }
 
 /// Places in the file of a segment.
@@ -104,5 +107,6 @@ mod tests {
     #[test]
     fn a_piece_counts_for_the_pages_it_takes() {
         assert_eq!([0, 1, 4096, 4097, PIECE].map(cost), [0, 4096, 4096, 8192, PIECE]);
+        assert_eq!(cost(u64::MAX), u64::MAX);
     }
 }

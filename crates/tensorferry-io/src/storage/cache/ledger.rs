@@ -101,6 +101,9 @@ impl Ledger {
         if self.usage.read()?.is_some_and(fits) {
             return Ok(Room::Enough);
         }
+        if bytes > limit {
+            return Ok(Room::Full);
+        }
         let mut leases = self.leases()?;
         let used = match self.usage.read()? {
             Some(used) if !leases.in_doubt => used,

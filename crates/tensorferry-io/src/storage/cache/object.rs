@@ -100,7 +100,7 @@ impl CachedObject {
     /// Keeps a whole piece if there is room.
     pub fn keep(&self, piece: u64, bytes: &[u8]) {
         let whole = bytes.len() as u64 == self.piece_len(piece) && !bytes.is_empty();
-        if !whole || !self.cache.may_have_room() {
+        if !whole || !self.cache.may_have_room(bytes.len() as u64) {
             return;
         }
         self.renew_lease();

@@ -46,6 +46,8 @@ pub struct PieceCache {
     /// When this was made; the moments below are milliseconds after it.
     made: Instant,
     full_until: AtomicU64,
+    /// The number of bytes that there is no room for until then.
+    full_for: AtomicU64,
     paused_until: AtomicU64,
     warned: AtomicBool,
     warned_of_damage: AtomicBool,
@@ -106,6 +108,7 @@ impl PieceCache {
             ledger: ForkSafe::reset_by_fork(None),
             made: Instant::now(),
             full_until: AtomicU64::new(0),
+            full_for: AtomicU64::new(0),
             paused_until: AtomicU64::new(0),
             warned: AtomicBool::new(false),
             warned_of_damage: AtomicBool::new(false),
@@ -122,7 +125,7 @@ impl PieceCache {
 
     /// Whether a piece of `len` bytes would be kept. Unused objects make way for it.
     pub(super) fn has_room(&self, len: u64) -> bool {
-        if !self.may_have_room() {
+        if !self.may_have_room(len) {
             return false;
         }
         let (bytes, limit) = (cost(len), self.limit.load(Ordering::Relaxed));
@@ -135,10 +138,11 @@ impl PieceCache {
         })
     }
 
-    /// Whether it is worth looking for room. Reads nothing.
-    pub(super) fn may_have_room(&self) -> bool {
-        let now = self.now();
-        [&self.full_until, &self.paused_until].iter().all(|at| at.load(Ordering::Relaxed) <= now)
+    /// Whether it is worth looking for room for `len` bytes. Reads nothing.
+    pub(super) fn may_have_room(&self, len: u64) -> bool {
+        let is_past = |moment: &AtomicU64| moment.load(Ordering::Relaxed) <= self.now();
+        let is_less = cost(len) < self.full_for.load(Ordering::Relaxed);
+        is_past(&self.paused_until) && (is_less || is_past(&self.full_until))
     }
 
     /// Reserves the bytes of a piece of `len` bytes, if there is room.
@@ -158,6 +162,7 @@ impl PieceCache {
             Room::Full => FULL,
             Room::Later => FULL_OF_OTHERS,
         };
+        self.full_for.store(bytes, Ordering::Relaxed);
         self.set(&self.full_until, wait.max(RARELY * started.elapsed()));
         Ok(false)
     }

@@ -288,12 +288,28 @@ fn a_full_cache_says_so_without_the_disk_until_an_object_is_closed() {
     let usage = Folder::new(folder.path()).usage();
     let bytes = fs::read(&usage).unwrap();
     fs::write(&usage, b"").unwrap();
-    assert!(!other.has_room(1) && fs::read(&usage).unwrap().is_empty(), "it looked");
+    assert!(!other.has_room(MIB as u64) && fs::read(&usage).unwrap().is_empty(), "it looked");
     fs::write(&usage, bytes).unwrap();
     drop(full);
     assert!(other.has_room(MIB as u64));
     b.keep_all(&other);
     assert_eq!((b.hits(&other), a.hits(&a.open(&cache))), (2, 0));
+}
+
+#[test]
+fn a_cache_without_room_for_much_has_room_for_less() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), 5 * MIB);
+    let [unused, remote] = ["a", "b"].map(|name| Remote::new(name, 1, 4 * MIB));
+    unused.keep(&unused.open(&cache), 0);
+    let object = remote.open(&cache);
+    (0..2).for_each(|piece| remote.keep(&object, piece));
+    // Nothing is evicted for more than the limit.
+    assert!(!object.has_room(u64::MAX) && !object.has_room(6 << 20));
+    assert_eq!(files(folder.path()), 2);
+    assert!(!object.has_room(4 << 20) && object.has_room(3 << 20) && !object.has_room(4 << 20));
+    remote.keep_all(&object);
+    assert_eq!(remote.hits(&object), 4);
 }
 
 #[test]
