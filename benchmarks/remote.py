@@ -7,7 +7,6 @@ A client of plain sockets shows what the machine, the server and the proxy bring
 Limitations: all of them share the processors, so that the link can be slower than the plan says.
 """
 
-import os
 import re
 import socket
 import sys
@@ -191,7 +190,7 @@ class Obstore:
         return np.frombuffer(received, np.int32).reshape(-1, WIDTH)
 
     def together(self, name: str, wanted: Sequence[Span]) -> list[NDArray[np.int32]]:
-        """Rows of one call, which has ten requests at a time. Adjacent ranges would be joined."""
+        """Rows of one call, which has ten requests at a time. It joins adjacent ranges."""
         import obstore
 
         starts, ends = zip(*wanted, strict=True)
@@ -220,17 +219,12 @@ def processor_seconds(
     found: dict[str, list[float]] = {name: [] for name in calls}
     for repetition in range(repetitions + 1):
         for name, call in calls.items():
-            before = _processor()
+            before = time.process_time()
             requests = call()
-            taken = (_processor() - before) / requests
+            taken = (time.process_time() - before) / requests
             if repetition > 0:  # the first is the warm-up
                 found[name].append(taken)
     return found
-
-
-def _processor() -> float:
-    times = os.times()
-    return times.user + times.system
 
 
 def waits(batches: Iterable[object]) -> list[int]:

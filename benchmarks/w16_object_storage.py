@@ -7,6 +7,7 @@ machine can bring it.
 
 import itertools
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
@@ -38,8 +39,8 @@ from streams import Pass, beside, over, rates, require_rows
 from tensorferry import Dataset
 
 MEMORY = 3 << 30
-COUNT, QUICK_COUNT = 800_000, 400_000
-"""Rows of the array: 320 MB, or half of it."""
+COUNT, QUICK_COUNT = 1_280_000, 640_000
+"""Rows of the array: 512 MB, or half of it."""
 SIZE = 1024
 REPETITIONS = 5
 CONNECTIONS, MANY = 32, 256
@@ -47,19 +48,20 @@ CONNECTIONS, MANY = 32, 256
 THREADS = 32
 SCATTERED, QUICK_SCATTERED = 8 * SIZE, 2 * SIZE
 """Rows of a pass row by row."""
-SMALL, QUICK_SMALL = 2 * SIZE, SIZE
+SMALL, QUICK_SMALL = 3 * SIZE, SIZE
 """Requests whose processor time is measured."""
 FEW = 16
 """Rows of a batch among stalled requests: one of seven batches has one."""
-BATCHES, QUICK_BATCHES = 300, 100
-THEIR_BATCHES = 40
+BATCHES, QUICK_BATCHES, THEIR_BATCHES = 200, 100, 40
+STEP = 0.05
+"""Seconds of a step of training, which hides the usual latency."""
 BLOCK = (1 << 20) // ROW * ROW
 """Bytes of a block of the shuffle."""
 
 PLAIN = f"the link: plain sockets, {CONNECTIONS} connections, pieces of 8 MiB"
 ORDER, BLOCKS = "in order", "shuffled in blocks"
 POOL = f"obstore get_range of 8 MiB, {THREADS} threads, np.frombuffer"
-RANGES = "obstore get_ranges of 8 MiB, np.frombuffer"
+RANGES = "obstore get_ranges of 8 MiB, every other one in another thread, np.frombuffer"
 SINGLE, GROUPS = "obstore get_range, 128 threads", "obstore get_ranges, 16 threads"
 ROWS = f"plain sockets, {MANY} connections"
 
@@ -113,7 +115,12 @@ def _streams(found: Remote) -> list[Row]:
     with ThreadPoolExecutor(THREADS) as pool:
         theirs = {
             POOL: over(lambda: obstore.batches(NAME, wanted, SIZE, pool), length),
-            RANGES: Pass(lambda: obstore.together(NAME, wanted), length),
+            RANGES: Pass(
+                lambda: list(
+                    pool.map(lambda part: obstore.together(NAME, part), (wanted[::2], wanted[1::2]))
+                ),
+                length,
+            ),
         }
         passes = {
             PLAIN: Pass(lambda: plain(found, NAME, wanted, CONNECTIONS), length),
@@ -230,7 +237,8 @@ def _stalled(found: Remote, batches: int) -> list[Row]:
     before = counts()
     alone = waits(array[chosen()].numpy() for _ in range(batches))
     sent = _since(before)
-    looped = waits(_scattered(array, SIZE // 4, batches))
+    dataset = _scattered(array, 4 * FEW, batches)
+    steps = waits(time.sleep(STEP) or batch for batch in dataset)
     with ThreadPoolExecutor(FEW) as pool:
 
         def theirs() -> object:
@@ -238,22 +246,14 @@ def _stalled(found: Remote, batches: int) -> list[Row]:
 
         peer = waits(theirs() for _ in range(THEIR_BATCHES))
     found.proxy.set(PLAN)
-    what = f"1 % of requests stalled for a second: p99 of {batches} batches of "
+    what = f"1 % of requests stalled for a second: p99 of {batches} batches of {FEW}, array[rows]"
+    trained = f"the same of {4 * FEW} shuffled row by row, and of a step of {STEP * 1000:.0f} ms"
     hedges = f"{sent['hedges']} hedges of {sent['requests']} requests"
+    own, peer_name = "its own p50", f"obstore get_range, {FEW} threads, {THEIR_BATCHES} batches"
     return [
-        _tail(
-            f"{what}{FEW} random rows, array[rows]", alone, "its own p50", alone, 50, 0.5, hedges
-        ),
-        _tail(
-            f"{what}{FEW} random rows, array[rows]",
-            alone,
-            f"obstore get_range, {FEW} threads, {THEIR_BATCHES} batches",
-            peer,
-            99,
-        ),
-        _tail(
-            f"{what}{SIZE // 4} rows, shuffled row by row", looped, "its own p50", looped, 50, 0.5
-        ),
+        _tail(what, alone, own, alone, 50, 0.5, hedges),
+        _tail(what, alone, peer_name, peer, 99),
+        _tail(trained, steps, own, steps, 50, 0.5),
     ]
 
 
