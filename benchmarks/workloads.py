@@ -23,6 +23,7 @@ WORKLOADS = {
     "W13": "w13_parts",
     "W14": "w14_images",
     "W15": "w15_strings",
+    "W16": "w16_object_storage",
     "K1": "k1_fit",
     "M1": "m1_memory",
     "R1": "r1_resume",
