@@ -75,7 +75,8 @@ def test_another_process_uses_it_too(place, tmp_path, array):
     url, options, folder = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
     x = tfy.open(url, storage_options=options, cache=folder)
     before = tfy._internal.request_counts()["requests"]
-    print(int(np.asarray(x).sum(dtype=np.int64)), tfy._internal.request_counts()["requests"] - before)
+    total = int(np.asarray(x).sum(dtype=np.int64))
+    print(total, tfy._internal.request_counts()["requests"] - before)
     """
     arguments = (place.url("x.npy"), json.dumps(place.options), str(tmp_path / "cache"))
     total, requests = map(int, run(code, *arguments).split())

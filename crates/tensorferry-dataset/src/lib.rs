@@ -32,6 +32,7 @@ pub(crate) mod epochs;
 pub mod error;
 pub(crate) mod execute;
 pub(crate) mod gather;
+pub(crate) mod hints;
 pub(crate) mod materialize;
 pub(crate) mod names;
 #[cfg(test)]

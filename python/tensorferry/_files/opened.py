@@ -215,8 +215,8 @@ def open(
             which stands for the files that Python's ``glob`` finds (hidden ones only if the pattern
             starts with a dot too) in numeric order, ``part-2`` before ``part-10``; or a list of
             those, in the order of the list. Files whose rows have one dtype and shape are one
-            array. Files of arrays by name are shards of each array if all have the same names, and are
-            merged if no two have a name in common.
+            array. Files of arrays by name are shards of each array if all have the same names, and
+            are merged if no two have a name in common.
         format: ``"npy"`` (of a structured dtype: each field is an array, a nested one by the name
             ``"outer.inner"``), ``"npz"``, ``"safetensors"``, ``"tfrecord"`` (each feature of
             ``tf.train.Example`` records is an array; the bytes of other records are the rows of

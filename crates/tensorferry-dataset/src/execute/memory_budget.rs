@@ -16,9 +16,9 @@
 use crate::error::{Error, Result};
 use crate::execute::options::Options;
 use crate::execute::reservation::Reservation;
+use crate::hints::Hints;
 use crate::shuffle::block_order::BlockOrder;
 use crate::shuffle::group_buffer::{GroupBuffer, Kind};
-use crate::stage::Hints;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

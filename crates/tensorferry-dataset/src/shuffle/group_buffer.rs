@@ -22,7 +22,7 @@ use tensorferry_io::memory::room::list_of;
 /// Bytes of rows in a part.
 pub(crate) const PART_BYTES: usize = 4 << 20;
 /// Bytes of rows in a part of rows that are read over a network: enough requests at once.
-pub(crate) const REMOTE_PART_BYTES: usize = 32 << 20;
+pub(crate) const REMOTE_PART_BYTES: usize = 16 << 20;
 /// Interval of cancellation checks while waiting.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 

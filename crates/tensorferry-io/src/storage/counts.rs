@@ -54,6 +54,7 @@ pub(crate) static COUNTERS: Counters = Counters {
 };
 
 /// Adds to a count.
+#[cfg(feature = "object-store")]
 pub(crate) fn add(count: &AtomicU64, more: u64) {
     count.fetch_add(more, Ordering::Relaxed);
 }

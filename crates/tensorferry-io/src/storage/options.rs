@@ -1,5 +1,6 @@
 //! [`StorageOptions`]: how the stores of URLs are reached.
 
+#[cfg(feature = "object-store")]
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,6 +48,7 @@ impl StorageOptions {
     ///
     /// # Errors
     /// [`Error::Argument`] for a size that is not a number.
+    #[cfg(feature = "object-store")]
     pub(crate) fn cache(&self) -> Result<Option<CacheOptions>> {
         let cache = match &self.cache {
             Some(cache) => Some(cache.clone()),
@@ -56,6 +58,7 @@ impl StorageOptions {
     }
 
     /// The value of a setting.
+    #[cfg(feature = "object-store")]
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(String::as_str)
     }
@@ -65,6 +68,7 @@ impl CacheOptions {
     /// The most bytes of a cache for which none are given: 64 GiB.
     pub const BYTES: u64 = 64 << 30;
 
+    #[cfg(feature = "object-store")]
     fn from_env() -> Result<Option<Self>> {
         let Some(folder) = std::env::var_os("TENSORFERRY_CACHE") else { return Ok(None) };
         let bytes = match std::env::var("TENSORFERRY_CACHE_BYTES") {

@@ -1,8 +1,8 @@
 //! One call to a store: its requests are counted, and the status of the last answer is kept.
 //!
 //! # Rationale
-//! `object_store` reports the status of an answer as text only. So its HTTP client is wrapped, and a
-//! value that belongs to the task ([`CALL`]) carries the status back. The same value carries the
+//! `object_store` reports the status of an answer as text only. So its HTTP client is wrapped, and
+//! a value that belongs to the task ([`CALL`]) carries the status back. The same value carries the
 //! query of a presigned URL there, for which `object_store` has no place.
 
 use crate::storage::counts::{COUNTERS, add};
@@ -38,7 +38,7 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// The kind of failure, if there was no answer.
     pub(super) failed: Option<HttpErrorKind>,
-    /// Whether it was asked for credentials: it is no answer of the store.
+    /// Whether it was asked for credentials: the store did not answer.
     pub(super) of_credentials: bool,
 }
 
@@ -98,7 +98,7 @@ impl HttpService for Counted {
                 Answer { failed: Some(error.kind()), of_credentials, ..Answer::default() }
             }
         };
-        // Outside of a call, nobody asks for it: requests for credentials.
+        // Requests for credentials can be outside of a call.
         let _kept = CALL.try_with(|call| call.answer.set(answer));
         done
     }

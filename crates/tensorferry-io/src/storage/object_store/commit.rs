@@ -13,9 +13,10 @@
 
 use crate::error::{Error, Result};
 use crate::storage::object_store::call::create_only;
+use crate::storage::object_store::failure::is_missing;
 use crate::storage::object_store::failure::refused;
+use crate::storage::object_store::key::path;
 use crate::storage::object_store::mark::Mark;
-use crate::storage::object_store::object::{is_missing, path};
 use crate::storage::object_store::store::{Multipart, Store, store};
 use crate::storage::object_store::tries::{LONGEST_ASKED, repeated, repeated_within};
 use crate::storage::options::StorageOptions;

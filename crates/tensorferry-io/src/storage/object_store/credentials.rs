@@ -33,8 +33,8 @@ pub fn set_profile_credentials(find: FindCredentials) {
     *FIND.lock() = Some(find);
 }
 
-/// How long credentials are used before they are asked for again. Whoever gives them renews them
-/// well before they expire.
+/// How long credentials are used before they are asked for again. The giver renews them well
+/// before they expire.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// The builder, with the credentials of a profile if none are given otherwise.

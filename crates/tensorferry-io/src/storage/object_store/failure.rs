@@ -146,6 +146,11 @@ pub(super) fn refused(action: &'static str, url: &Url, source: io::Error) -> Err
     Error::Io { action, path: url.name(), source }
 }
 
+/// Whether an error is that of an object which does not exist.
+pub(super) fn is_missing(error: &Error) -> bool {
+    error.system().is_some_and(|source| source.kind() == ErrorKind::NotFound)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -54,7 +54,7 @@ pub(super) async fn fetch(
     range: Range<u64>,
     sink: &mut dyn Sink,
 ) -> Result<()> {
-    let permit = store.limiter.begin(range.end - range.start).await;
+    let mut permit = store.limiter.begin(range.end - range.start).await;
     let mut tries = Tries::new(store, &target.url, "read");
     let (mut at, mut body) = (range.start, None);
     while at < range.end {
@@ -67,11 +67,15 @@ pub(super) async fn fetch(
                 body = Some(rest);
                 tries.received();
             }
-            Err(failure) => match tries.failed(failure).await {
-                Ok(()) => {}
-                Err(Failure::Changed) => return Err(changed(target, store).await),
-                Err(other) => return Err(final_error(other, &target.url, "read")),
-            },
+            Err(failure) => {
+                // Other requests may be under way while this one waits.
+                drop(permit.take());
+                match tries.failed(failure).await {
+                    Ok(()) => permit = store.limiter.begin(range.end - at).await,
+                    Err(Failure::Changed) => return Err(changed(target, store).await),
+                    Err(other) => return Err(final_error(other, &target.url, "read")),
+                }
+            }
         }
     }
     // A connection is used again once the end of its answer was seen.
@@ -94,8 +98,16 @@ async fn next(
     let patience = store.latency.patience();
     let patience = if is_first { patience } else { patience.max(BETWEEN) };
     let mut first = pin!(receive(target, store, body, range.clone()));
+    let stalled = store.latency.stalled().min(left);
     let mut done = timeout(patience.min(left), &mut first).await.ok();
-    if done.is_none() && store.latency.take_hedge() {
+    // While it has not come and no hedge is earned, another request may earn one.
+    while done.is_none() && !store.latency.take_hedge() {
+        done = timeout(patience, &mut first).await.ok();
+        if begun.elapsed() >= stalled {
+            break;
+        }
+    }
+    if done.is_none() && begun.elapsed() < stalled {
         add(&COUNTERS.hedges, 1);
         let mut second = pin!(receive(target, store, None, range));
         let either = async {
@@ -104,9 +116,7 @@ async fn next(
                 done = &mut second => if done.is_ok() { done } else { first.await },
             }
         };
-        done = timeout(store.latency.stalled().min(left), either).await.ok();
-    } else if done.is_none() {
-        done = timeout(store.latency.stalled().min(left), first).await.ok();
+        done = timeout(stalled, either).await.ok();
     }
     if is_first {
         store.latency.note(begun.elapsed());

@@ -3,8 +3,9 @@
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::storage::object_info::ObjectInfo;
+use crate::storage::object_store::failure::is_missing;
 use crate::storage::object_store::failure::refused;
-use crate::storage::object_store::object::{is_missing, path};
+use crate::storage::object_store::key::path;
 use crate::storage::object_store::runtime::{run, undo};
 use crate::storage::object_store::store::{Store, store};
 use crate::storage::object_store::tries::repeated;

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::storage::local::natural;
 use crate::storage::local::pattern::{is_magic, matches_part};
 use crate::storage::object_store::failure::refused;
-use crate::storage::object_store::object::path;
+use crate::storage::object_store::key::path;
 use crate::storage::object_store::runtime::run;
 use crate::storage::object_store::store::{Store, store};
 use crate::storage::object_store::tries::repeated;
@@ -19,7 +19,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// The objects that match a URL with the rules of [`pattern`](crate::storage::local::pattern), in
-/// natural order. `None` if it is no pattern.
+/// natural order. `None` if it is not a pattern.
 ///
 /// # Errors
 /// [`Error::Io`] if none matches, or the store cannot be listed.
@@ -134,8 +134,8 @@ async fn level(url: &Url, store: &Store, prefix: &str) -> Result<(Vec<String>, V
     Ok((folders, objects))
 }
 
-/// The error for an object that does not exist, which says so if keys begin with its name: it is
-/// what people call a directory.
+/// The error for an object that does not exist, which says so if keys begin with its name,
+/// as in a directory.
 pub(super) async fn missing(url: &Url, store: &Store, error: Error) -> Error {
     let Ok((place, None)) = path(url) else { return error };
     if url.scheme() == Scheme::Http {

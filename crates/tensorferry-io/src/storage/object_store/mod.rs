@@ -15,6 +15,7 @@ mod engine;
 mod failure;
 mod fetch;
 mod folder;
+mod key;
 mod latency;
 mod limiter;
 mod list;
@@ -23,6 +24,7 @@ mod object;
 mod readahead;
 mod receive;
 mod runtime;
+mod source;
 mod spans;
 mod store;
 mod tries;
@@ -52,7 +54,7 @@ pub(crate) fn open(
     options: &StorageOptions,
     cancel: &CancelToken,
 ) -> Result<Vec<Arc<dyn ReadAt>>> {
-    let objects = object::open_all(urls, options, cancel)?;
+    let objects = source::open_all(urls, options, cancel)?;
     Ok(objects.into_iter().map(|object| object as Arc<dyn ReadAt>).collect())
 }
 

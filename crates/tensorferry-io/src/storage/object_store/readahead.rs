@@ -2,7 +2,7 @@
 //!
 //! # Rationale
 //! Batches in order ask for a little at a time, and each would wait for a request. So chunks of up
-//! to 8 MiB are received by tasks of the runtime: one ahead at first, and more each time that a
+//! to 8 MiB are received by tasks of the runtime: two ahead at first, and more each time that a
 //! batch has to wait, until the memory for it is used. Threads ask out of turn, so a few chunks
 //! behind the latest request are kept. What fails here is read again without readahead, which
 //! reports the error.
@@ -13,7 +13,7 @@ use crate::memory::{limits, pool};
 use crate::storage::object_store::object::RemoteObject;
 use crate::storage::object_store::receive::{from_cache, receive};
 use crate::storage::object_store::runtime::{run, runtime};
-use crate::storage::object_store::spans::overlap;
+use crate::storage::object_store::spans::{MOST, overlap};
 use crate::storage::read_at::Piece;
 use crate::sync::fork_safe::ForkSafe;
 use futures_util::FutureExt;
@@ -25,8 +25,8 @@ use tensorferry_core::Buffer;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-/// Most bytes of a chunk.
-const CHUNK: u64 = 8 << 20;
+/// Most bytes of a chunk, which is one request.
+const CHUNK: u64 = MOST;
 /// Fewest bytes of a chunk, for little memory.
 const LEAST: u64 = 64 << 10;
 /// Memory for chunks if no limit is set: what hides 30 ms at 1 GB/s with 100 MB/s a connection.
@@ -203,7 +203,8 @@ impl State {
         let chunk = (memory / 8).max(1).next_power_of_two().clamp(LEAST, CHUNK);
         let most = usize::try_from(memory / chunk).unwrap_or(usize::MAX).max(2);
         if (chunk, most) != (self.chunk, self.most) {
-            *self = Self { chunk, most, depth: 1, ..Self::default() };
+            let depth = 2.min(most - 1);
+            *self = Self { chunk, most, depth, ..Self::default() };
         }
     }
 
@@ -247,7 +248,7 @@ async fn block_of(object: Arc<RemoteObject>, bytes: Range<u64>) -> Result<Block>
     let mut all = [Piece { source: 0, offset: bytes.start, out: memory.as_mut_slice() }];
     let objects = [object];
     let mut missing = from_cache(&objects, &mut all)?;
-    receive(&objects, &mut missing).await?;
+    receive(&objects, &mut missing, MOST).await?;
     drop(missing);
     Ok(Block { start: bytes.start, memory: memory.freeze() })
 }

@@ -51,18 +51,23 @@ pub(super) fn from_cache<'a>(
     Ok(missing)
 }
 
-/// Receives pieces, sorted by source and offset.
+/// Receives pieces, sorted by source and offset, in requests of up to `most` bytes.
 ///
 /// # Errors
 /// As [`fetch`].
-pub(super) async fn receive(objects: &[Arc<RemoteObject>], pieces: &mut [Piece<'_>]) -> Result<()> {
+pub(super) async fn receive(
+    objects: &[Arc<RemoteObject>],
+    pieces: &mut [Piece<'_>],
+    most: u64,
+) -> Result<()> {
     let Some(first) = pieces.first().and_then(|piece| objects.get(piece.source)) else {
         return Ok(());
     };
     let has_cache = first.cached.is_some();
     let gap = gap(first.store()?.latency.median());
-    let mut cut = cut(pieces);
-    let spans = spans(&mut cut, if has_cache { gap.max(CachedObject::PIECE) } else { gap });
+    let mut cut = cut(pieces, most);
+    let gap = if has_cache { gap.max(CachedObject::PIECE) } else { gap };
+    let spans = spans(&mut cut, gap, most);
     let requests: Vec<BoxFuture<'_, Result<()>>> =
         spans.into_iter().map(|span| one(objects, span).boxed()).collect();
     futures_util::stream::iter(requests).buffer_unordered(PREPARED).try_collect().await
@@ -112,7 +117,8 @@ impl Sink for Keeping<'_, '_, '_> {
             let (here, later) = rest.split_at((all - self.piece.len()).min(rest.len()));
             self.piece.extend_from_slice(here);
             if self.piece.len() == all {
-                self.cached.keep(number, &self.piece);
+                // It waits for the disk, and now and then for another process.
+                tokio::task::block_in_place(|| self.cached.keep(number, &self.piece));
                 self.piece.clear();
             }
             (offset, rest) = (offset + here.len() as u64, later);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// Most and least bytes of a request. Longer pieces are cut, for several requests at once.
-const MOST: u64 = 8 << 20;
+pub(super) const MOST: u64 = 8 << 20;
 const LEAST: u64 = 1 << 20;
 /// Requests that a large read is cut into.
 const AT_ONCE: u64 = 16;
@@ -30,16 +30,15 @@ pub(super) struct Span<'p, 'a> {
     first: usize,
 }
 
-/// Most bytes of a request, for this many bytes in all.
-fn longest(all: u64) -> u64 {
+/// Most bytes of a request of these pieces.
+pub(super) fn longest(pieces: &[Piece<'_>]) -> u64 {
+    let all: u64 = pieces.iter().map(|piece| piece.out.len() as u64).sum();
     (all / AT_ONCE).clamp(LEAST, MOST).next_power_of_two()
 }
 
 /// Pieces sorted by source and offset, each cut where a request ends.
-pub(super) fn cut<'a>(pieces: &'a mut [Piece<'_>]) -> Vec<Piece<'a>> {
-    let all: u64 = pieces.iter().map(|piece| piece.out.len() as u64).sum();
+pub(super) fn cut<'a>(pieces: &'a mut [Piece<'_>], most: u64) -> Vec<Piece<'a>> {
     // Cuts are at multiples of it in the object, so that they are the cuts of a cache's pieces too.
-    let most = longest(all);
     let mut cut = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let (mut offset, mut rest) = (piece.offset, &mut *piece.out);
@@ -56,9 +55,11 @@ pub(super) fn cut<'a>(pieces: &'a mut [Piece<'_>]) -> Vec<Piece<'a>> {
 }
 
 /// The requests for pieces that were cut.
-pub(super) fn spans<'p, 'a>(mut pieces: &'p mut [Piece<'a>], gap: u64) -> Vec<Span<'p, 'a>> {
-    let all: u64 = pieces.iter().map(|piece| piece.out.len() as u64).sum();
-    let most = longest(all);
+pub(super) fn spans<'p, 'a>(
+    mut pieces: &'p mut [Piece<'a>],
+    gap: u64,
+    most: u64,
+) -> Vec<Span<'p, 'a>> {
     let mut spans = Vec::new();
     while let Some(first) = pieces.first() {
         let (source, start) = (first.source, first.offset);
@@ -118,9 +119,10 @@ mod tests {
     /// Reads pieces through the spans, from a source whose bytes are a function of their offset.
     fn read(pieces: &mut [Piece<'_>], gap: u64, step: usize) -> Vec<Range<u64>> {
         let byte = |source: usize, at: u64| ((at * 7 + source as u64) % 251) as u8;
-        let mut cut = cut(pieces);
+        let most = longest(pieces);
+        let mut cut = cut(pieces, most);
         let mut found = Vec::new();
-        for mut span in spans(&mut cut, gap) {
+        for mut span in spans(&mut cut, gap, most) {
             found.push(span.bytes.clone());
             let bytes: Vec<u8> = span.bytes.clone().map(|at| byte(span.source, at)).collect();
             let mut at = span.bytes.start;
