@@ -63,8 +63,8 @@ def use_bucket(store, monkeypatch) -> None:
     own.make_bucket()
     for key in own.names():
         own.delete(key)
-    for name, value in store.options.items():
-        monkeypatch.setenv(name.upper(), value)
+    for key, value in store.options.items():
+        monkeypatch.setenv(key.upper(), value)
 
 
 @pytest.mark.usefixtures("logs")

@@ -26,7 +26,7 @@ def credentials(profile: str | None) -> tuple[str, str, str | None] | None:
     if profile is None and not any(map(os.path.exists, _files())):
         return None  # boto3 would look on the network next, as the library does by itself
     try:
-        import boto3  # type: ignore[import-not-found,unused-ignore]
+        import boto3  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         if profile is None:
             return None
