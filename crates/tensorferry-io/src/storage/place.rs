@@ -42,7 +42,7 @@ pub(crate) fn open_all<P: AsRef<Path>>(
 /// Opens one file or object.
 ///
 /// # Errors
-/// As [`open_all`].
+/// [`Error::Io`] if it cannot be opened; [`Error::Argument`] for wrong options.
 pub fn open_one(path: &Path, options: &StorageOptions) -> Result<Arc<dyn ReadAt>> {
     match Place::of(path)? {
         Place::Local(path) => local::open(&path),

@@ -1,4 +1,4 @@
-//! [`Destination`]: where a file is written, and whether something else may be there.
+//! `Destination`: where a file is written, and whether something else may be there.
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Hint};
