@@ -283,7 +283,7 @@ fn little_memory_is_left_to_fewer_readers() {
     let limited = Options { memory_limit: Some(256 << 20), ..options };
     let (ample, limited) =
         (MemoryBudget::new(&remote, &options), MemoryBudget::new(&remote, &limited));
-    assert_eq!((ample.readahead(), limited.readahead()), (None, Some(31 << 20)));
+    assert_eq!((ample.readahead(), limited.readahead()), (None, Some((246 << 20) / 4 / 2)));
     assert!(limited.for_batches() < (248 - 62) << 20);
     let tiny = held(tensorferry_io::storage::mode::Mode::Direct, Some(1 << 20));
     assert_eq!((tiny.threads(), tiny.for_batches()), (1, 432 << 10));
