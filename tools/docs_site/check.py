@@ -19,8 +19,8 @@ PACKAGE = "tensorferry"
 #: Modules that import a framework: their public names are read from the source.
 FRAMEWORKS = ("tensorflow", "torch", "jax", "keras")
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
-#: Scripts that rustdoc writes only if crates outside the documentation implement a trait; and a page
-#: of the crate tracing, whose traits every type has.
+#: Scripts that rustdoc writes only if crates outside the documentation implement a trait; and a
+#: page of the crate tracing, whose traits every type has.
 OPTIONAL = re.compile(r"/(?:trait|type)\.impl/|^dispatcher$")
 #: Of `link`, what a browser fetches when it shows the page.
 FETCHED = {"stylesheet", "icon", "preload", "modulepreload", "manifest"}
