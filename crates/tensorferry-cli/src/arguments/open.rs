@@ -113,6 +113,10 @@ impl OpenArgs {
         if paths.iter().any(|path| path == Path::new("-") && !path.exists()) {
             return Err(wrong("-: arrays are read from files, not from stdin. Name a file."));
         }
+        if let Some(memory) = memory_limit {
+            // As an iteration does; the rest is for the rows in progress.
+            cancel.limit_readahead(memory / 4);
+        }
         let options = OpenOptions { mode, memory_limit, ..self.file.options(cancel)? };
         open_with(paths, &options).map_err(unmatched)
     }
