@@ -106,7 +106,7 @@ def test_a_read_that_gets_nothing_ends_at_the_deadline(faulty):
     array = tfy.open(store.url("rows.npy"), storage_options=store.options | {"deadline": "1.5s"})
     proxy.set(Plan(unavailable=1.0), seed=0)
     began = time.monotonic()
-    with pytest.raises(OSError, match=r"deadline of a read is 1\.5 s.*503") as raised:
+    with pytest.raises(OSError, match=r"the deadline is 1\.5 s.*503") as raised:
         array[ROWS - 1]
     assert "rows.npy" in str(raised.value)
     assert time.monotonic() - began < 10
