@@ -162,6 +162,14 @@ def test_patterns_are_listed_in_natural_order(remote):
     ]
 
 
+def test_patterns_keep_the_other_parts_of_a_key(remote):
+    if not remote.listable:
+        return
+    for folder in ["per%25cent", "with space", "a+b"]:
+        remote.put(f"{folder}/x-1.npy", npy(np.arange(3)))
+        assert np.asarray(opened(remote, f"{folder}/x-*.npy")).tolist() == [0, 1, 2]
+
+
 def test_names_are_taken_literally(remote):
     array = np.arange(3)
     for name in ["with space.npy", "ü.npy", "a=b&c.npy", "a+b.npy", "per%25cent.npy"]:

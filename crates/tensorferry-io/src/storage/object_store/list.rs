@@ -77,6 +77,11 @@ async fn walk(url: &Url, store: &Store, parts: &[&str]) -> Result<BTreeSet<Strin
     Ok(found)
 }
 
+/// A prefix as it stands in keys. Only one that no key can have is encoded.
+fn place(prefix: &str) -> ObjectPath {
+    ObjectPath::parse(prefix).unwrap_or_else(|_| ObjectPath::from(prefix))
+}
+
 fn join(prefix: &str, part: &str) -> String {
     if prefix.is_empty() { part.to_owned() } else { format!("{prefix}/{part}") }
 }
@@ -90,7 +95,7 @@ async fn all_below(
 ) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for prefix in prefixes {
-        let place = ObjectPath::from(prefix.as_str());
+        let place = place(prefix);
         let all = repeated(store, (url, None), "list", || {
             store.objects.list(Some(&place)).try_collect::<Vec<_>>()
         });
@@ -125,7 +130,7 @@ fn matches_parts(parts: &[&str], names: &[&str]) -> bool {
 
 /// The prefixes and objects directly below a prefix.
 async fn level(url: &Url, store: &Store, prefix: &str) -> Result<(Vec<String>, Vec<String>)> {
-    let place = (!prefix.is_empty()).then(|| ObjectPath::from(prefix));
+    let place = (!prefix.is_empty()).then(|| place(prefix));
     let listed =
         repeated(store, (url, None), "list", || store.objects.list_with_delimiter(place.as_ref()));
     let listed = listed.await?;
