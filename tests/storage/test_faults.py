@@ -114,6 +114,18 @@ def test_a_read_that_gets_nothing_ends_at_the_deadline(faulty):
     assert array[ROWS - 1].shape == (WIDTH,)
 
 
+def test_opening_ends_at_the_deadline_if_no_answer_has_an_end(faulty):
+    proxy, store = faulty
+    # New settings: nothing is known of how long requests take.
+    options = store.options | {"deadline": "1.7s"}
+    proxy.set(Plan(hung=1.0), seed=0)
+    began = time.monotonic()
+    with pytest.raises(OSError, match=r"the deadline is 1\.7 s"):
+        np.asarray(tfy.open(store.url("rows.npy"), storage_options=options))
+    assert time.monotonic() - began < 15
+    proxy.set(Plan(), seed=0)
+
+
 def test_a_server_without_ranges_is_told_so(web, rows):
     store = web.under("no-ranges/")
     store.put("rows.npy", npy(rows))

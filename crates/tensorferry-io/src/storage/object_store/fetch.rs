@@ -116,7 +116,7 @@ async fn next(
                 done = &mut second => if done.is_ok() { done } else { first.await },
             }
         };
-        done = timeout(stalled, either).await.ok();
+        done = timeout(stalled.saturating_sub(begun.elapsed()), either).await.ok();
     }
     if is_first {
         store.latency.note(begun.elapsed());
@@ -184,15 +184,16 @@ async fn request(target: &Target, store: &Store, range: Range<u64>) -> Result<Bo
 
 /// The error of an object that is not the one that was opened, with its length now.
 pub(super) async fn changed(target: &Target, store: &Store) -> Error {
-    let now =
-        store.objects.get_opts(&target.path, GetOptions { head: true, ..GetOptions::default() });
-    match call(target.query.as_ref(), now).await {
-        (Ok(now), _) => Error::FileChanged { was: target.mark.len(), is: now.meta.size }
-            .in_file(&target.url.name()),
-        (Err(error), answer) => match sort(error, answer) {
+    let was = target.mark.len();
+    let changed = |is| Error::FileChanged { was, is }.in_file(&target.url.name());
+    let head = GetOptions { head: true, ..GetOptions::default() };
+    let now = call(target.query.as_ref(), store.objects.get_opts(&target.path, head));
+    match timeout(store.latency.stalled().min(store.deadline), now).await {
+        Ok((Ok(now), _)) => changed(now.meta.size),
+        Ok((Err(error), answer)) => match sort(error, answer) {
             Failure::Final(source) => refused("read", &target.url, source),
-            _ => Error::FileChanged { was: target.mark.len(), is: target.mark.len() }
-                .in_file(&target.url.name()),
+            _ => changed(was),
         },
+        Err(_) => changed(was),
     }
 }

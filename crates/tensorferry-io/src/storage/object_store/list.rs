@@ -8,7 +8,7 @@ use crate::storage::object_store::failure::refused;
 use crate::storage::object_store::key::path;
 use crate::storage::object_store::runtime::run;
 use crate::storage::object_store::store::{Store, store};
-use crate::storage::object_store::tries::repeated;
+use crate::storage::object_store::tries::repeated_within;
 use crate::storage::options::StorageOptions;
 use crate::storage::url::{Scheme, Url};
 use futures_util::TryStreamExt;
@@ -96,7 +96,9 @@ async fn all_below(
     let mut found = BTreeSet::new();
     for prefix in prefixes {
         let place = place(prefix);
-        let all = repeated(store, (url, None), "list", || {
+        // Many pages may be needed.
+        let patience = |_| store.deadline;
+        let all = repeated_within(store, (url, None), "list", patience, || {
             store.objects.list(Some(&place)).try_collect::<Vec<_>>()
         });
         for object in all.await? {
@@ -131,8 +133,10 @@ fn matches_parts(parts: &[&str], names: &[&str]) -> bool {
 /// The prefixes and objects directly below a prefix.
 async fn level(url: &Url, store: &Store, prefix: &str) -> Result<(Vec<String>, Vec<String>)> {
     let place = (!prefix.is_empty()).then(|| place(prefix));
-    let listed =
-        repeated(store, (url, None), "list", || store.objects.list_with_delimiter(place.as_ref()));
+    let patience = |_| store.deadline;
+    let listed = repeated_within(store, (url, None), "list", patience, || {
+        store.objects.list_with_delimiter(place.as_ref())
+    });
     let listed = listed.await?;
     let folders = listed.common_prefixes.iter().map(|path| path.as_ref().to_owned()).collect();
     let objects = listed.objects.iter().map(|object| object.location.as_ref().to_owned()).collect();

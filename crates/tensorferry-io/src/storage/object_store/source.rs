@@ -25,6 +25,7 @@ use object_store::{GetOptions, GetRange, ObjectMeta};
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::time::timeout;
 
 /// Bytes at the beginning of an object that opening receives. Headers are read from them.
 const HEAD: u64 = 64 << 10;
@@ -84,12 +85,13 @@ async fn first(
 ) -> Result<(ObjectMeta, Bytes)> {
     let begin = GetOptions { range: Some(GetRange::Bounded(0..HEAD)), ..GetOptions::default() };
     // The first bytes are of no use without those that follow: they need no repetition here.
-    if let (Ok(found), answer) = call(query, store.objects.get_opts(path, begin)).await {
+    let patience = store.latency.stalled().min(store.deadline);
+    let asked = timeout(patience, call(query, store.objects.get_opts(path, begin))).await;
+    if let Ok((Ok(found), answer)) = asked {
         store.noted(answer);
         let meta = found.meta.clone();
-        if let Ok(bytes) = found.bytes().await {
-            return Ok((meta, bytes));
-        }
+        let bytes = timeout(patience, found.bytes()).await;
+        return Ok((meta, bytes.map_or_else(|_| Bytes::new(), Result::unwrap_or_default)));
     }
     // An empty object has no first byte, and a server without ranges none by itself.
     let head = || {
