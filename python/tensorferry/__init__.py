@@ -6,7 +6,7 @@ where sharing memory is sound.
 tensorferry.Tensor([1, 2, 3], shape=(3,), dtype=int32)
 """
 
-from tensorferry import _lifetime, errors
+from tensorferry import _lifetime, checkpoint, errors
 from tensorferry._files.opened import Arrays, open, open_raw
 from tensorferry._files.save import save
 from tensorferry._internal import (
@@ -45,6 +45,7 @@ __all__ = [
     "aligned_memory",
     "balanced_weights",
     "can_convert",
+    "checkpoint",
     "convert_into",
     "convert_to_tensor",
     "empty",

@@ -307,15 +307,15 @@ def test_the_epoch_of_several_states_is_continued():
 
 
 def test_states_of_different_runs_are_refused():
-    def state(count, index, size=2):
-        return iter(numbers(20).shard(count, index).batch(size)).state_dict()
+    def state(count, index, n=20):
+        return iter(numbers(n).shard(count, index).batch(2)).state_dict()
 
     for states, message in [
         ([], "there are no states"),
         ([state(2, 0)], "1 of 2 shards"),
         ([state(2, 0), state(2, 0)], "two states of shard 0"),
         ([state(2, 0), state(4, 1)], "plans differ"),
-        ([state(2, 0), state(2, 1, 3)], "plans differ"),
+        ([state(2, 0), state(2, 1, 21)], "plans differ"),
         ([state(2, 0), None], "a dict, or a list of them"),
         ([[state(2, 0), state(2, 1)]], "a dict, or a list of them"),
         (state(2, 0)["data"], "a dict, or a list of them"),

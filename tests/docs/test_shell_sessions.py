@@ -93,7 +93,7 @@ def test_commands_are_run_or_known(path) -> None:
 
 
 def test_shell_sessions_print_what_the_document_shows(tmp_path) -> None:
-    shown = "".join(sessions("inspect|check"))
+    shown = "".join(sessions("inspect|check|merge"))
     assert len(commands(shown)) > 5
     assert run(shown, tmp_path) == shown
 

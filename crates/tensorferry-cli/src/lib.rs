@@ -29,6 +29,7 @@ enum Command {
     Check(commands::Check),
     Convert(commands::Convert),
     Stream(commands::Stream),
+    Merge(commands::Merge),
     Doctor(commands::Doctor),
     Completions(commands::Completions),
 }
@@ -60,6 +61,7 @@ pub fn run_in<T: Into<OsString> + Clone>(
         Command::Check(check) => check.run(&mut out, &cancel),
         Command::Convert(convert) => convert.run(&mut out, &cancel),
         Command::Stream(stream) => stream.run(&mut out, &cancel),
+        Command::Merge(merge) => merge.run(&mut out),
         Command::Doctor(doctor) => doctor.run(host, &mut out, &cancel),
         Command::Completions(completions) => completions.run(Command::command(), &mut out),
     };

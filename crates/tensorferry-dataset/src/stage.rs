@@ -184,6 +184,8 @@ pub(crate) struct CheckpointInfo<'a> {
     /// Elements of the input that make one element. With it, a run can resume on another number of
     /// shards where `shard` precedes this stage.
     pub(crate) consumes: Option<u64>,
+    /// For a stage whose `consumes` is a batch size, which may be another when a run resumes.
+    pub(crate) batches: Option<Batches>,
     /// The number of shards, and the index of this one.
     pub(crate) shard: Option<(u64, u64)>,
     /// The stage is a part of another dataset's element, with passes of its own.
@@ -194,6 +196,21 @@ impl<'a> CheckpointInfo<'a> {
     /// The info of a stage whose elements depend on a seed. Its identity distinguishes draws.
     pub(crate) fn of_seed(seed: &'a Seed) -> Self {
         Self { seed: Some(seed), identity: seed.identity(), ..Self::default() }
+    }
+}
+
+/// How a stage makes batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Batches {
+    /// Whether an incomplete last batch is dropped.
+    pub(crate) drop_remainder: bool,
+}
+
+impl CheckpointInfo<'_> {
+    /// The info of a stage that makes batches of `size`.
+    pub(crate) fn of_batches(size: usize, drop_remainder: bool) -> Self {
+        let batches = Some(Batches { drop_remainder });
+        Self { consumes: Some(size as u64), batches, ..Self::default() }
     }
 }
 
@@ -211,6 +228,11 @@ pub(crate) trait Stage: Send + Sync {
     /// the arguments that change the elements, without drawn seeds. The checkpoint of a plan with
     /// another description is refused.
     fn describe(&self) -> String;
+
+    /// [`Stage::describe`] without a batch size, for a stage that makes batches.
+    fn describe_any_size(&self) -> String {
+        self.describe()
+    }
 
     /// The same stage over other inputs, given in the order of [`Stage::inputs`].
     ///

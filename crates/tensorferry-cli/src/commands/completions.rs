@@ -39,7 +39,7 @@ const FILES: &str = r#"_tensorferry_files() {
 "#;
 
 /// Subcommands whose arguments are files.
-const TAKE_FILES: [&str; 4] = ["inspect", "check", "convert", "stream"];
+const TAKE_FILES: [&str; 5] = ["inspect", "check", "convert", "stream", "merge"];
 
 /// Adds file names to the bash script: the generator completes only options. After a subcommand
 /// that takes files, a word without a leading dash is a file.

@@ -1,7 +1,10 @@
 //! [`Checkpoint`]: the saved position of an iteration.
 
 use crate::checkpoint::change::{Change, Resharded};
-use crate::checkpoint::part::Part;
+use crate::checkpoint::cut::Cut;
+use crate::checkpoint::differs::difference;
+use crate::checkpoint::part::{Part, sharded};
+use crate::checkpoint::progress::Progress;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::shuffle::prng;
@@ -17,6 +20,8 @@ pub struct Checkpoint {
     pub(crate) epoch: Epoch,
     /// How many elements were handed out.
     pub(crate) position: u64,
+    /// What gives the number of rows that were handed out.
+    pub(crate) progress: Progress,
     /// The state of the stages of a plan that is not indexed.
     pub(crate) state: Option<State>,
     /// Shard positions of the runs that this one continues, oldest first.
@@ -32,66 +37,78 @@ const KEPT: usize = 400;
 pub(crate) struct Plan {
     pub(crate) text: String,
     pub(crate) hash: u64,
-    /// The part of a sharded plan that this is.
-    pub(crate) part: Option<Part>,
+    pub(crate) part: Part,
 }
 
 impl Plan {
-    fn of(dataset: &Dataset) -> Self {
+    fn of(dataset: &Dataset, cut: &Cut) -> Self {
         let mut text = dataset.to_string();
         let hash = prng::hash(text.as_bytes());
         let kept = (0..=KEPT.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
         text.truncate(kept.unwrap_or(0));
-        Self { text, hash, part: Part::of(dataset) }
+        Self { text, hash, part: Part::of(dataset, cut) }
+    }
+
+    fn is_text(&self, text: &str) -> bool {
+        prng::hash(text.as_bytes()) == self.hash
+    }
+
+    /// Whether a dataset is this plan.
+    pub(crate) fn is(&self, dataset: &Dataset) -> bool {
+        self.is_text(&dataset.to_string())
     }
 
     /// # Errors
     /// [`Error::State`], naming the first stage that differs.
     pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
         let now = dataset.to_string();
-        if prng::hash(now.as_bytes()) == self.hash {
+        if self.is_text(&now) {
             return Ok(());
         }
-        let (mut old, mut new) = (self.text.split(" | "), now.split(" | "));
-        let mut stage = 0_usize;
-        let differs = loop {
-            stage += 1;
-            break match (old.next(), new.next()) {
-                (Some(old), Some(new)) if old == new => continue,
-                // The kept description is truncated here.
-                (Some(old), Some(new)) if self.text.len() + 4 > KEPT && new.starts_with(old) => {
-                    format!("they differ in stage {stage}, {new}, or after it")
-                }
-                (Some(old), Some(new)) => format!("stage {stage} was {old} and is now {new}"),
-                (Some(old), None) => format!("stage {stage} was {old} and is now missing"),
-                (None, Some(new)) => format!("stage {stage} is now {new}, where the plan ended"),
-                (None, None) => "they differ after what the state keeps of the plan".into(),
-            };
-        };
-        Err(Error::State {
-            what: format!(
-                "the state is of another plan: {differs}. Build the dataset as it was when the \
-                    state was saved."
-            ),
-        })
+        let what = difference(&self.text, self.text.len() + 4 > KEPT, &now);
+        Err(Error::State { what: format!("the state is of another plan: {what}") })
     }
 }
 
 impl Checkpoint {
+    /// `running` is `asked` with the seeds, shards and skipped rows of a restored checkpoint.
     pub(crate) fn of(
-        asked: &Dataset,
-        seeds: Vec<u64>,
+        (asked, running): (&Dataset, &Dataset),
         epoch: Epoch,
         position: u64,
         state: Option<State>,
         origins: Vec<Resharded>,
+        skipped: u64,
     ) -> Self {
-        Self { plan: Plan::of(asked), seeds, epoch, position, state, origins }
+        let cut = Cut::of(asked);
+        let plan = Plan::of(asked, &cut);
+        let text = prng::hash(cut.describe().as_bytes());
+        let progress = Progress::of(running, &plan.part, text, skipped).after(&origins);
+        Self { plan, seeds: running.drawn_seeds(), epoch, position, progress, state, origins }
     }
 
-    /// The plan with the seeds and shards of the checkpoint. If they are the same, it is the plan
-    /// itself, with its caches.
+    /// The plan with the seeds, shards and skipped rows of the checkpoint. If they are the same, it
+    /// is the plan itself, with its caches.
     pub(crate) fn rebuilt(&self, dataset: &Dataset) -> Result<Dataset> {
+        let mut dataset = self.seeded(dataset)?;
+        if sharded(&dataset).is_some() {
+            for origin in &self.origins {
+                dataset = dataset.rebuild(&mut self.change(Some(origin.clone())))?;
+            }
+        } else if !self.origins.is_empty() {
+            let origins = self.origins.clone();
+            dataset = Cut::of(&dataset).with_rows(|rows| rows.sharded(1, 0, origins))?;
+        }
+        // The state of a stream is behind them.
+        if self.progress.skipped > 0 && self.state.is_none() {
+            let skipped = Some(self.progress.skipped);
+            dataset = Cut::of(&dataset).with_rows(|rows| Ok(rows.skip(skipped)))?;
+        }
+        Ok(dataset)
+    }
+
+    /// The plan with the seeds of the checkpoint.
+    fn seeded(&self, dataset: &Dataset) -> Result<Dataset> {
         let seeds = dataset.drawn_seeds();
         if seeds.len() != self.seeds.len() {
             let what = format!(
@@ -101,14 +118,17 @@ impl Checkpoint {
             );
             return Err(Error::State { what });
         }
-        let mut dataset = dataset.clone();
-        if seeds != self.seeds {
-            dataset = dataset.rebuild(&mut self.change(None))?;
+        if seeds == self.seeds {
+            return Ok(dataset.clone());
         }
-        for origin in &self.origins {
-            dataset = dataset.rebuild(&mut self.change(Some(origin.clone())))?;
-        }
-        Ok(dataset)
+        dataset.rebuild(&mut self.change(None))
+    }
+
+    /// How many rows of its part were handed out.
+    pub(crate) fn rows(&self) -> u64 {
+        let part = &self.plan.part;
+        let (index, shards) = if part.counts { (part.index, part.shards) } else { (0, 1) };
+        self.progress.handed_out(self.position, index, shards)
     }
 
     /// The change that puts the checkpoint's seeds in place of drawn ones.
@@ -138,7 +158,12 @@ impl Checkpoint {
             return Ok(self);
         }
         if self.state.is_none() {
-            return Ok(Self { epoch, position, ..self });
+            let mut moved = Self { position, ..self };
+            if epoch != moved.epoch {
+                // Rows that other runs handed out are those of their epoch.
+                (moved.epoch, moved.origins, moved.progress.skipped) = (epoch, Vec::new(), 0);
+            }
+            return Ok(moved);
         }
         let what = format!(
             "the state was changed to position {position} of epoch {}, but holds what belongs to \

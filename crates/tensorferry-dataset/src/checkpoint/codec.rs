@@ -7,6 +7,8 @@
 use crate::checkpoint::change::Resharded;
 use crate::checkpoint::checkpoint::{Checkpoint, Plan};
 use crate::checkpoint::part::Part;
+use crate::checkpoint::progress::Progress;
+use crate::checkpoint::reshard::MOST_SHARDS;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::shuffle::prng;
@@ -51,18 +53,26 @@ impl Checkpoint {
         out.bytes(&[VERSION]);
         put_text(out, &self.plan.text);
         out.bytes(&self.plan.hash.to_le_bytes());
-        match &self.plan.part {
-            None => out.bytes(&[0]),
-            Some(part) => {
-                out.bytes(&[1]);
-                put_int(out, part.shards);
-                put_int(out, part.index);
-                out.bytes(&part.whole.to_le_bytes());
-            }
-        }
+        let part = &self.plan.part;
+        put_int(out, part.shards);
+        put_int(out, part.index);
+        out.bytes(&part.whole.to_le_bytes());
+        out.bytes(&[u8::from(part.counts)]);
         put_ints(out, &self.seeds);
         put_int(out, self.epoch.0);
         put_int(out, self.position);
+        let progress = &self.progress;
+        out.bytes(&progress.plan.to_le_bytes());
+        put_int(out, progress.each);
+        out.bytes(&[u8::from(progress.drops)]);
+        put_int(out, progress.skipped);
+        match progress.rows {
+            None => out.bytes(&[0]),
+            Some(rows) => {
+                out.bytes(&[1]);
+                put_int(out, rows);
+            }
+        }
         match &self.state {
             None => out.bytes(&[0]),
             Some(state) => {
@@ -71,7 +81,7 @@ impl Checkpoint {
             }
         }
         put_int(out, self.origins.len() as u64);
-        self.origins.iter().for_each(|origin| put_ints(out, &origin.positions));
+        self.origins.iter().for_each(|origin| put_runs(out, &origin.positions));
     }
 
     /// Reads what [`Checkpoint::to_bytes`] wrote.
@@ -101,18 +111,26 @@ impl Checkpoint {
         let mut read = Reader { bytes: rest };
         let text = read.text()?;
         let hash = read.fixed()?;
-        let part = if read.flag()? {
-            Some(Part { shards: read.int()?, index: read.int()?, whole: read.fixed()? })
-        } else {
-            None
+        let part = Part {
+            shards: read.int()?,
+            index: read.int()?,
+            whole: read.fixed()?,
+            counts: read.flag()?,
         };
         let plan = Plan { text, hash, part };
         let (seeds, epoch, position) = (read.ints()?, Epoch(read.int()?), read.int()?);
+        let progress = Progress {
+            plan: read.fixed()?,
+            each: read.int()?,
+            drops: read.flag()?,
+            skipped: read.int()?,
+            rows: if read.flag()? { Some(read.int()?) } else { None },
+        };
         let state = if read.flag()? { Some(read.state(0)?) } else { None };
-        let origin = |read: &mut Reader<'_>| Ok(Resharded { positions: read.ints()? });
+        let origin = |read: &mut Reader<'_>| Ok(Resharded { positions: read.runs()? });
         let origins = (0..read.count()?).map(|_| origin(&mut read)).collect::<Result<_>>()?;
         match read.bytes {
-            [] => Ok(Self { plan, seeds, epoch, position, state, origins }),
+            [] => Ok(Self { plan, seeds, epoch, position, progress, state, origins }),
             _ => Err(damaged("there are too many")),
         }
     }
@@ -169,6 +187,16 @@ fn put_int(out: &mut impl Sink, mut value: u64) {
 fn put_ints(out: &mut impl Sink, values: &[u64]) {
     put_int(out, values.len() as u64);
     values.iter().for_each(|value| put_int(out, *value));
+}
+
+/// Numbers, each with how often it follows itself: shards in step are all at one position.
+fn put_runs(out: &mut impl Sink, values: &[u64]) {
+    let runs: Vec<&[u64]> = values.chunk_by(|one, next| one == next).collect();
+    put_int(out, runs.len() as u64);
+    for run in runs {
+        put_int(out, run.len() as u64);
+        put_int(out, run[0]);
+    }
 }
 
 fn put_text(out: &mut impl Sink, text: &str) {
@@ -276,6 +304,19 @@ impl<'a> Reader<'a> {
         collected((0..self.count()?).map(|_| self.int()))
     }
 
+    fn runs(&mut self) -> Result<Vec<u64>> {
+        let mut all = Vec::new();
+        for _ in 0..self.count()? {
+            let (count, value) = (self.int()?, self.int()?);
+            if count.saturating_add(all.len() as u64) > MOST_SHARDS {
+                return Err(damaged("there are too many shards"));
+            }
+            let len = all.len() + usize::try_from(count).unwrap_or(0);
+            all.resize(len, value);
+        }
+        Ok(all)
+    }
+
     fn text(&mut self) -> Result<String> {
         let len = self.count()?;
         String::from_utf8(self.take(len)?.to_vec()).map_err(|_| damaged("a text is not UTF-8"))
@@ -344,11 +385,18 @@ mod tests {
             plan: Plan {
                 text: "range(3) | take(2)".into(),
                 hash: 0x1234_5678_9abc_def0,
-                part: Some(Part { shards: 3, index: 2, whole: 77 }),
+                part: Part { shards: 3, index: 2, whole: 77, counts: true },
             },
             seeds: vec![0, 127, 128, u64::MAX],
             epoch: Epoch(3),
             position: 1 << 40,
+            progress: Progress {
+                plan: 78,
+                each: 10,
+                drops: false,
+                skipped: 12,
+                rows: Some(1 << 42),
+            },
             state: Some(State::List(vec![State::List(parts), State::List(Vec::new())])),
             origins: vec![Resharded { positions: vec![5, 6] }, Resharded { positions: vec![1] }],
         }

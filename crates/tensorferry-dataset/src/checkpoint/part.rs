@@ -1,14 +1,18 @@
 //! The last `shard` of a plan, and the part of the whole plan that it selects.
 
+use crate::checkpoint::cut::{Cut, append};
 use crate::shuffle::prng;
 use crate::stage::Dataset;
 
-/// The part of a whole that a plan is: the shard, and a hash of everything else.
+/// The part of a whole that a plan is: the shard, and a hash of everything else but the sizes of
+/// batches. A plan without `shard` is the only part of its whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) shards: u64,
     pub(crate) index: u64,
     pub(crate) whole: u64,
+    /// Whether the number of elements that were handed out gives the position of the shard.
+    pub(crate) counts: bool,
 }
 
 /// The last `shard` of a plan, and the stages after it, last first. Each of these must have one
@@ -24,14 +28,22 @@ pub(crate) fn sharded(dataset: &Dataset) -> Option<(Dataset, Vec<Dataset>)> {
 }
 
 impl Part {
-    pub(crate) fn of(dataset: &Dataset) -> Option<Self> {
-        let (shard, after) = sharded(dataset)?;
-        let (shards, index) = shard.stage.checkpoint().shard?;
+    pub(crate) fn of(dataset: &Dataset, cut: &Cut) -> Self {
+        let Some((shard, after)) = sharded(dataset) else {
+            let whole = prng::hash(cut.describe().as_bytes());
+            return Self { shards: 1, index: 0, whole, counts: true };
+        };
+        let (shards, index) = shard.stage.checkpoint().shard.unwrap_or((1, 0));
         let mut words = shard.stage.inputs().first().map(ToString::to_string).unwrap_or_default();
-        for stage in after.iter().rev() {
-            words.push_str(" | ");
-            words.push_str(&stage.stage.describe());
+        for (at, stage) in after.iter().enumerate().rev() {
+            let is_batches = at < cut.len();
+            let stage = &stage.stage;
+            append(
+                &mut words,
+                &if is_batches { stage.describe_any_size() } else { stage.describe() },
+            );
         }
-        Some(Self { shards, index, whole: prng::hash(words.as_bytes()) })
+        let counts = after.iter().all(|stage| stage.stage.checkpoint().consumes.is_some());
+        Self { shards, index, whole: prng::hash(words.as_bytes()), counts }
     }
 }

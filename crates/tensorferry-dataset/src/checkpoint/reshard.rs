@@ -1,60 +1,38 @@
 //! Resuming on another number of shards.
 //!
 //! # Rationale
-//! The positions of all shards determine which elements of their input were not handed out. The new
-//! shards divide these elements. A checkpoint determines the position of its shard if all stages
-//! after `shard` consume their input one by one, or a fixed number of elements at a time.
+//! The rows that all shards handed out determine which elements of their input were not handed
+//! out. The new shards divide these elements. A checkpoint determines the rows of its shard if all
+//! stages after `shard` consume their input one by one, or a fixed number of elements at a time.
 
-use crate::checkpoint::change::{Change, Resharded};
-use crate::checkpoint::checkpoint::{Checkpoint, Plan};
+use crate::checkpoint::change::Resharded;
+use crate::checkpoint::checkpoint::Checkpoint;
 use crate::checkpoint::part::{Part, sharded};
 use crate::error::{Error, Result};
 use crate::execute::iter::{Iter, Start};
 use crate::execute::options::Options;
 use crate::stage::Dataset;
 
-impl Plan {
-    /// Whether a dataset is this plan with another number or index of shards.
-    pub(crate) fn is_other_part(&self, dataset: &Dataset) -> bool {
-        match (&self.part, Part::of(dataset)) {
-            (Some(old), Some(new)) => {
-                old.whole == new.whole && (old.shards, old.index) != (new.shards, new.index)
-            }
-            _ => false,
-        }
-    }
-}
+/// Maximum number of shards whose positions are computed.
+pub(crate) const MOST_SHARDS: u64 = 1 << 20;
 
 impl Checkpoint {
-    /// Number of elements of shard `index` of the run, after all stages; `None` if it is not
-    /// finite.
-    fn len_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<Option<u64>> {
-        let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
-        let Some(input) = shard.stage.inputs().first() else {
-            return Err(not_sharded());
-        };
-        let mut part = self.shard_of(input, index, shards)?;
-        for stage in after.iter().rev() {
-            part = stage.stage.rebuild(vec![part], &mut Change::default())?;
-        }
-        Ok(part.cardinality().finite())
-    }
-
     /// # Errors
     /// [`Error::State`] if this shard had ended and another one is longer: one checkpoint does not
     /// give the position of that shard.
-    fn check_lockstep(&self, dataset: &Dataset, part: Part) -> Result<()> {
-        if self.len_of(dataset, part.index, part.shards)?.is_none_or(|len| self.position < len) {
+    fn check_lockstep(&self) -> Result<()> {
+        let Part { shards, index, .. } = self.plan.part;
+        let len_of = |index| self.progress.elements(index, shards);
+        if len_of(index).is_none_or(|len| self.position < len) {
             return Ok(());
         }
-        for index in 0..part.shards {
-            let len = self.len_of(dataset, index, part.shards)?;
-            if len.is_none_or(|len| len > self.position) {
+        for other in 0..shards {
+            if len_of(other).is_none_or(|len| len > self.position) {
                 let what = format!(
-                    "shard {} of {} had ended after {} elements, and shard {index} has more: one \
-                        state does not give the position of that shard. Load the list of the \
-                        states of all shards.",
-                    part.index, part.shards, self.position
+                    "shard {index} of {shards} had ended after {} elements, and shard {other} has \
+                    more: one state does not give the position of that shard. Load the list of \
+                    the states of all shards.",
+                    self.position
                 );
                 return Err(Error::State { what });
             }
@@ -62,36 +40,17 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Shard `index` of the run over the input of all shards.
-    fn shard_of(&self, input: &Dataset, index: u64, shards: u64) -> Result<Dataset> {
-        let mut shard = input.shard(shards, index)?;
-        for origin in &self.origins {
-            shard = shard.rebuild(&mut self.change(Some(origin.clone())))?;
+    /// The positions of all shards, if all have handed out as many elements as this one.
+    fn positions_in_lockstep(&self) -> Result<Vec<u64>> {
+        let Part { shards, .. } = self.plan.part;
+        if shards > MOST_SHARDS {
+            return Err(Error::State {
+                what: format!("a state of {shards} shards; it is damaged"),
+            });
         }
-        Ok(shard)
-    }
-
-    /// The position of shard `index` of the run, in elements that `shard` handed out, if it was
-    /// saved at the position of this checkpoint.
-    fn position_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<u64> {
-        let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
-        let mut position = self.position;
-        for stage in &after {
-            let Some(each) = stage.stage.checkpoint().consumes else {
-                let what = format!(
-                    "the position of a shard does not follow from what {} has handed out. Resume \
-                        on {shards} shards, or move shard behind it.",
-                    stage.stage.describe()
-                );
-                return Err(Error::State { what });
-            };
-            position = position.saturating_mul(each);
-        }
-        let Some(input) = shard.stage.inputs().first() else {
-            return Err(not_sharded());
-        };
-        let old = self.shard_of(input, index, shards)?;
-        Ok(old.cardinality().finite().map_or(position, |had| position.min(had)))
+        self.check_lockstep()?;
+        let position = |index| self.progress.handed_out(self.position, index, shards);
+        Ok((0..shards).map(position).collect())
     }
 
     /// Resumes with `dataset`'s part of the elements left after the old shards' `positions`.
@@ -101,42 +60,53 @@ impl Checkpoint {
         positions: Vec<u64>,
         options: &Options,
     ) -> Result<Iter> {
-        let mut origins = self.origins.clone();
-        origins.push(Resharded { positions });
-        let start = Self { origins: origins.clone(), ..self.clone() };
+        let start = self.continued(positions);
         let mut iter = Iter::of(dataset.clone(), start.rebuilt(dataset)?, self.epoch, options);
-        iter.begin(Start { position: 0, state: None, origins })?;
+        iter.begin(Start { origins: start.origins, ..Start::default() })?;
         Ok(iter)
     }
-}
 
-fn not_sharded() -> Error {
-    Error::State { what: "the plan has no shard between its source and its end".into() }
-}
+    /// The start of a run that continues shards from these positions.
+    pub(crate) fn continued(&self, positions: Vec<u64>) -> Self {
+        let mut start = self.clone();
+        start.progress.skipped = 0;
+        start.state = None;
+        // Without it, the start is that of the same run.
+        if positions.iter().any(|position| *position > 0) {
+            start.origins.push(Resharded { positions });
+        }
+        start
+    }
 
-/// Maximum number of shards whose positions are computed.
-const MOST_SHARDS: u64 = 1 << 20;
+    /// # Errors
+    /// [`Error::State`] if a stage of `dataset` hides the positions of this plan's shards.
+    fn check_counts(&self, dataset: &Dataset) -> Result<()> {
+        if self.plan.part.counts {
+            return Ok(());
+        }
+        let hides = |stage: &Dataset| stage.stage.checkpoint().consumes.is_none();
+        let stage = sharded(dataset).and_then(|(_, after)| after.into_iter().rev().find(hides));
+        let stage = stage.map_or_else(|| "a stage".into(), |stage| stage.stage.describe());
+        let what = format!(
+            "the position of a shard does not follow from what {stage} has handed out. Resume on \
+            {} shards, or move shard behind it.",
+            self.plan.part.shards
+        );
+        Err(Error::State { what })
+    }
+}
 
 impl Dataset {
     /// As [`Dataset::resume`], from the checkpoint of another part. Assumes that all old shards
     /// were at the same position, and refuses a shard that had ended if others are longer.
     pub(crate) fn resume_part(&self, saved: &Checkpoint, options: &Options) -> Result<Iter> {
-        let Some(part) = saved.plan.part else { return Err(not_sharded()) };
-        if part.shards > MOST_SHARDS {
-            return Err(Error::State {
-                what: format!("a state of {} shards; it is damaged", part.shards),
-            });
-        }
+        saved.check_counts(self)?;
         self.check_reshards()?;
-        let dataset = saved.seeded(self)?;
-        saved.check_lockstep(&dataset, part)?;
-        let positions: Result<Vec<u64>> =
-            (0..part.shards).map(|index| saved.position_of(&dataset, index, part.shards)).collect();
-        saved.resume_part(self, positions?, options)
+        saved.resume_part(self, saved.positions_in_lockstep()?, options)
     }
 
     /// Resumes with this shard's part of the elements that a run had not handed out, given the
-    /// checkpoints of all its shards, in any order.
+    /// checkpoints of all its shards, in any order. The batches may have another size.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -158,41 +128,32 @@ impl Dataset {
     /// after `shard` does not determine the position of the shard: only maps, `enumerate`,
     /// `components`, `batch`, `padded_batch` and `prefetch` do.
     pub fn resume_all(&self, saved: &[Checkpoint], options: &Options) -> Result<Iter> {
-        if let Some(own) = saved.iter().find(|state| state.plan.check(self).is_ok()) {
+        if let Some(own) = saved.iter().find(|state| state.is_of(self)) {
             return self.resume(own, options);
         }
         let Some(first) = saved.first() else {
             return Err(Error::State { what: "there are no states".into() });
         };
-        if !first.plan.is_other_part(self) {
+        if !first.is_of_whole(self) {
             first.plan.check(self)?;
         }
+        first.check_counts(self)?;
         self.check_reshards()?;
-        let dataset = first.seeded(self)?;
-        let mut positions = vec![None; saved.len()];
-        for state in saved {
-            let part = state.of_run(first, saved.len())?;
-            let at = usize::try_from(part.index).unwrap_or(usize::MAX);
-            let Some(place @ None) = positions.get_mut(at) else {
-                return Err(Error::State {
-                    what: format!("there are two states of shard {}", part.index),
-                });
-            };
-            *place = Some(state.position_of(&dataset, part.index, part.shards)?);
-        }
-        first.resume_part(self, positions.into_iter().flatten().collect(), options)
+        first.resume_part(self, positions(saved)?, options)
     }
 
     /// # Errors
     /// [`Error::State`] if a position does not suffice to resume on other shards.
     fn check_reshards(&self) -> Result<()> {
-        let Some((shard, _)) = sharded(self) else { return Err(not_sharded()) };
-        let shards = shard.stage.inputs().iter().map(shards_in).sum::<usize>();
+        let inputs = match sharded(self) {
+            Some((shard, _)) => shard.stage.inputs().iter().map(shards_in).sum::<usize>(),
+            None => shards_in(self),
+        };
         let what = match () {
             () if !self.is_indexed() => {
                 "only an indexed plan can resume on another number of shards"
             }
-            () if shards > 0 => "a plan with nested shards cannot resume on another number of them",
+            () if inputs > 0 => "a plan with nested shards cannot resume on another number of them",
             () => return Ok(()),
         };
         Err(Error::State { what: format!("{what}. Resume on the same number of shards.") })
@@ -206,20 +167,32 @@ fn shards_in(dataset: &Dataset) -> usize {
         + usize::from(dataset.stage.checkpoint().shard.is_some())
 }
 
-impl Checkpoint {
-    /// The plan with the checkpoint's seeds, but without its shards.
-    fn seeded(&self, dataset: &Dataset) -> Result<Dataset> {
-        Self { origins: Vec::new(), ..self.clone() }.rebuilt(dataset)
+/// How many rows each shard of one run has handed out, given the checkpoints of all.
+///
+/// # Errors
+/// [`Error::State`] if they are not.
+pub(crate) fn positions(saved: &[Checkpoint]) -> Result<Vec<u64>> {
+    let mut positions = vec![None; saved.len()];
+    for state in saved {
+        let part = state.of_run(&saved[0], saved.len())?;
+        let at = usize::try_from(part.index).unwrap_or(usize::MAX);
+        let Some(place @ None) = positions.get_mut(at) else {
+            return Err(Error::State {
+                what: format!("there are two states of shard {}", part.index),
+            });
+        };
+        *place = Some(state.rows());
     }
+    Ok(positions.into_iter().flatten().collect())
+}
 
+impl Checkpoint {
     /// Checks that this checkpoint is of the same run as `first`, and returns its part.
     fn of_run(&self, first: &Self, states: usize) -> Result<Part> {
         let differ = |what: &str| {
             Err(Error::State { what: format!("the states are not of one run: {what}") })
         };
-        let (Some(part), Some(other)) = (self.plan.part, first.plan.part) else {
-            return Err(not_sharded());
-        };
+        let (part, other) = (self.plan.part, first.plan.part);
         match () {
             () if (part.whole, part.shards) != (other.whole, other.shards) => {
                 differ("their plans differ")
@@ -342,7 +315,7 @@ mod tests {
         assert!(refused(&[state(2, 0)]).contains("1 of 2 shards"));
         assert!(refused(&[state(2, 0), state(2, 0)]).contains("two states of shard 0"));
         assert!(refused(&[state(2, 0), state(4, 1)]).contains("plans differ"));
-        let other = part(20, 2, 1, 3).iter().checkpoint().unwrap();
+        let other = part(21, 2, 1, 2).iter().checkpoint().unwrap();
         assert!(refused(&[state(2, 0), other]).contains("plans differ"));
     }
 

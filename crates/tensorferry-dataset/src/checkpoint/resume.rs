@@ -1,18 +1,22 @@
 //! Resuming an iteration from a checkpoint of the same plan.
 
 use crate::checkpoint::checkpoint::Checkpoint;
-use crate::error::Result;
+use crate::checkpoint::cut::Cut;
+use crate::checkpoint::part::Part;
+use crate::error::{Error, Result};
 use crate::execute::iter::{Iter, Start};
 use crate::execute::options::Options;
+use crate::shuffle::prng;
 use crate::stage::Dataset;
 
 impl Dataset {
     /// Resumes an iteration of the same plan. An indexed plan starts at its position at once; other
     /// plans first restore the buffers of their stages. Drawn seeds are those of the checkpoint.
     ///
-    /// The plan may have another number of shards. Then this shard continues with its part of the
-    /// elements that no shard has handed out, assuming that all shards were at the same position.
-    /// If they were not, use [`Dataset::resume_all`].
+    /// The plan may have batches of another size, and continues with the row after the last one
+    /// that was handed out. It may have another number of shards. Then this shard continues with
+    /// its part of the elements that no shard has handed out, assuming that all shards were at the
+    /// same position. If they were not, use [`Dataset::resume_all`].
     ///
     /// ```
     /// use tensorferry_dataset::{Dataset, Options, Checkpoint};
@@ -34,18 +38,12 @@ impl Dataset {
     /// [`Error::State`](crate::error::Error::State) if the state is damaged, or is of another plan:
     /// then it names the first stage that differs.
     pub fn resume(&self, saved: &Checkpoint, options: &Options) -> Result<Iter> {
-        if saved.plan.is_other_part(self) {
-            return self.resume_part(saved, options);
+        match saved.plan.check(self) {
+            Ok(()) => saved.resume_in(self, options),
+            Err(_) if saved.is_of(self) => saved.resized(self)?.resume_in(self, options),
+            Err(_) if saved.is_of_whole(self) => self.resume_part(saved, options),
+            Err(error) => Err(error),
         }
-        saved.plan.check(self)?;
-        let dataset = saved.rebuilt(self)?;
-        let mut iter = Iter::of(self.clone(), dataset, saved.epoch, options);
-        iter.begin(Start {
-            position: saved.position,
-            state: saved.state.clone(),
-            origins: saved.origins.clone(),
-        })?;
-        Ok(iter)
     }
 
     /// Whether the elements depend on more than the plan: on the epoch, or on a seed that was
@@ -79,10 +77,50 @@ impl Dataset {
     }
 }
 
+impl Checkpoint {
+    /// Whether a dataset is this plan, but for the sizes of its batches.
+    pub(crate) fn is_of(&self, dataset: &Dataset) -> bool {
+        self.plan.is(dataset)
+            || prng::hash(Cut::of(dataset).describe().as_bytes()) == self.progress.plan
+    }
+
+    /// Whether a dataset is this plan, but for the sizes of its batches and its shards.
+    pub(crate) fn is_of_whole(&self, dataset: &Dataset) -> bool {
+        Part::of(dataset, &Cut::of(dataset)).whole == self.plan.part.whole
+    }
+
+    fn resume_in(&self, dataset: &Dataset, options: &Options) -> Result<Iter> {
+        let running = self.rebuilt(dataset)?;
+        let mut iter = Iter::of(dataset.clone(), running, self.epoch, options);
+        iter.begin(Start {
+            position: self.position,
+            state: self.state.clone(),
+            origins: self.origins.clone(),
+            skipped: self.progress.skipped,
+        })?;
+        Ok(iter)
+    }
+
+    /// The checkpoint at the same row, for batches of another size.
+    ///
+    /// # Errors
+    /// [`Error::State`] for a stream with `drop_remainder`: elements that it has read ahead are
+    /// batches of the old size.
+    fn resized(&self, dataset: &Dataset) -> Result<Self> {
+        if self.state.is_some() && (self.progress.drops || Cut::of(dataset).drops) {
+            let what = "a stream with drop_remainder resumes with the same batch size only. Resume \
+                with the old one, or without drop_remainder.";
+            return Err(Error::State { what: what.into() });
+        }
+        let mut moved = self.clone();
+        (moved.progress.skipped, moved.position) = (self.rows(), 0);
+        Ok(moved)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
     use tensorferry_core::Tensor;
 
     fn numbers(n: i32) -> Dataset {
@@ -126,7 +164,8 @@ mod tests {
     fn a_state_of_another_plan_is_refused_naming_the_first_stage_that_differs() {
         let base = numbers(10);
         let batch = |size| base.batch(size).unwrap();
-        assert!(refusal(&batch(3), &batch(4)).contains("stage 2 was batch(3) and is now batch(4)"));
+        let taken = |size| batch(size).take(Some(2));
+        assert!(refusal(&taken(3), &taken(4)).contains("stage 2 was batch(3) and is now batch(4)"));
         assert!(
             refusal(&batch(3).take(Some(2)), &batch(3))
                 .contains("stage 3 was take(2) and is now missing")

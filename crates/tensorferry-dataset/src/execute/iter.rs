@@ -29,6 +29,8 @@ pub struct Iter {
     /// The plan that runs, with the seeds and shard positions of a restored checkpoint.
     dataset: Dataset,
     origins: Vec<Resharded>,
+    /// Rows that `dataset` skips, as an earlier run with other batches handed them out.
+    skipped: u64,
     cx: Context,
     options: Options,
     position: u64,
@@ -54,6 +56,7 @@ pub(crate) struct Start {
     pub(crate) position: u64,
     pub(crate) state: Option<State>,
     pub(crate) origins: Vec<Resharded>,
+    pub(crate) skipped: u64,
 }
 
 impl Dataset {
@@ -109,6 +112,7 @@ impl Iter {
             asked,
             dataset,
             origins: Vec::new(),
+            skipped: 0,
             cx,
             options: *options,
             position: 0,
@@ -119,7 +123,7 @@ impl Iter {
     /// Chooses the mode and moves to the start.
     pub(crate) fn begin(&mut self, start: Start) -> Result<()> {
         self.position = start.position;
-        self.origins = start.origins;
+        (self.origins, self.skipped) = (start.origins, start.skipped);
         let ahead = self.ahead();
         self.mode = if self.dataset.is_indexed() {
             self.begin_indexed(ahead)?
@@ -350,12 +354,12 @@ impl Iter {
         };
         Poll::Ready(state.map(|state| {
             Checkpoint::of(
-                &self.asked,
-                self.dataset.drawn_seeds(),
+                (&self.asked, &self.dataset),
                 self.cx.epoch,
                 self.position,
                 state,
                 self.origins.clone(),
+                self.skipped,
             )
         }))
     }

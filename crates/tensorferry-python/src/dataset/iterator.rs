@@ -7,21 +7,21 @@ use super::eager;
 use super::overlap;
 use super::packer::Packer;
 use super::plan::Plan;
-use crate::errors::{OrRaise, raise};
-use crate::runtime::exception::{exception, raised};
+use super::state;
+use crate::errors::OrRaise;
 use crate::runtime::interrupt;
 use crate::runtime::unwinding::guard;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::PyDict;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tensorferry::Error;
-use tensorferry::dataset::{CancelToken, Checkpoint, Element, Epoch, Iter, Options};
+use tensorferry::dataset::{CancelToken, Checkpoint, Element, Iter, Options};
 
 /// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(20);
@@ -278,39 +278,20 @@ impl DatasetIterator {
     /// for it.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         guard();
-        let saved = self.save(py)?;
-        let bytes = saved.try_to_bytes().or_raise(py)?;
-        let bytes = PyBytes::new_with(py, bytes.len(), |out| {
-            out.copy_from_slice(&bytes);
-            Ok(())
-        })?;
-        let text = py
-            .import("base64")?
-            .call_method1("b64encode", (bytes,))?
-            .call_method1("decode", ("ascii",))?;
-        let state = PyDict::new(py);
-        state.set_item("version", VERSION)?;
-        state.set_item("epoch", saved.epoch().0)?;
-        state.set_item("position", saved.position())?;
-        state.set_item("data", text)?;
-        Ok(state)
+        state::state_dict(py, &self.save(py)?)
     }
 
     /// Continues from a `state_dict` of an iterator over the same dataset, in this process or
     /// another.
     ///
-    /// The dataset may have another number of shards; then this shard gets its part of the rows not
-    /// yet seen. With one state, all old shards have to be at the same position, or at their ends.
-    /// Else pass a list of the states of all old shards, in any order. If the list has the state of
-    /// this same shard, only that one is used.
+    /// The dataset may have batches of another size, and continues with the next row. It may have
+    /// another number of shards; then this shard gets its part of the rows not yet seen. With one
+    /// state, all old shards have to be at the same position, or at their ends. Else pass a list of
+    /// the states of all old shards, in any order, or what `tensorferry.checkpoint.merge` makes of
+    /// it. If the list has the state of this same shard, only that one is used.
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
         guard();
-        let several = state.is_instance_of::<PyList>() || state.is_instance_of::<PyTuple>();
-        let saved: Vec<Checkpoint> = if several {
-            state.try_iter()?.map(|state| parse_state(&state?)).collect::<PyResult<_>>()?
-        } else {
-            vec![parse_state(state)?]
-        };
+        let (saved, several) = state::checkpoints(state)?;
         let plan = self.plan.get().dataset();
         let (resumed, interrupted) = interrupt::run(py, || match saved.as_slice() {
             [only] if !several => plan.resume(only, &self.options),
@@ -324,47 +305,4 @@ impl DatasetIterator {
         py.detach(|| drop(old));
         Ok(())
     }
-}
-
-const VERSION: u32 = 1;
-
-fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Checkpoint> {
-    let py = state.py();
-    let wrong = |what: &str| raise(py, "state", format!("state_dict: {what}"));
-    let Ok(state) = state.cast::<PyDict>() else {
-        return Err(wrong("the result of state_dict() was expected, a dict, or a list of them"));
-    };
-    let (version, data) = (state.get_item("version")?, state.get_item("data")?);
-    if !version.is_some_and(|version| version.eq(VERSION).unwrap_or(false)) {
-        return Err(wrong("the dict is not one that this version of tensorferry made"));
-    }
-    let bytes = data.map(|data| py.import("base64")?.call_method1("b64decode", (data,)));
-    let bytes = match bytes {
-        Some(Ok(bytes)) => bytes,
-        Some(Err(error)) => {
-            let error = exception(py, error);
-            if error.is_instance_of::<PyValueError>() || error.is_instance_of::<PyTypeError>() {
-                return Err(wrong("its data are damaged"));
-            }
-            return Err(raised(error)); // not about the data, such as missing memory
-        }
-        None => return Err(wrong("its data are damaged")),
-    };
-    let saved = Checkpoint::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)?;
-    let number = |name: &str| {
-        let value = state.get_item(name)?;
-        match value
-            .as_ref()
-            .filter(|value| !value.is_instance_of::<PyBool>())
-            .map(|value| value.extract::<u64>())
-        {
-            Some(Ok(number)) => Ok(number),
-            _ => {
-                let is = value.map_or_else(|| "is missing".into(), |value| format!("is {value}"));
-                Err(wrong(&format!("{name} has to be a whole number of at least 0, and {is}")))
-            }
-        }
-    };
-    // A changed position or epoch is used if elements are computed from their index.
-    saved.moved(Epoch(number("epoch")?), number("position")?).or_raise(py)
 }

@@ -20,6 +20,7 @@ mod rows;
 mod session;
 mod sources;
 pub(crate) mod spec;
+mod state;
 mod stored;
 mod text;
 pub(crate) mod value;
@@ -54,6 +55,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(nested::flat_map, module)?)?;
     module.add_function(wrap_pyfunction!(nested::interleave, module)?)?;
     module.add_function(wrap_pyfunction!(nested::group_by_window, module)?)?;
+    module.add_function(wrap_pyfunction!(state::merge_states, module)?)?;
     module.add_function(wrap_pyfunction!(stored::save_dataset, module)?)?;
     module.add_function(wrap_pyfunction!(stored::load_dataset, module)?)?;
     module.add_function(wrap_pyfunction!(ragged::from_ragged, module)?)?;

@@ -83,12 +83,16 @@ impl Stage for Batch {
         format!("batch({}{})", self.size, if self.drop_remainder { ", drop_remainder" } else { "" })
     }
 
+    fn describe_any_size(&self) -> String {
+        "batch".into()
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         inputs[0].batch_with(self.size, BatchOptions { drop_remainder: self.drop_remainder })
     }
 
     fn checkpoint(&self) -> CheckpointInfo<'_> {
-        CheckpointInfo { consumes: Some(self.size as u64), ..CheckpointInfo::default() }
+        CheckpointInfo::of_batches(self.size, self.drop_remainder)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {

@@ -416,12 +416,16 @@ impl Stage for PaddedBatch {
         format!("padded_batch({}, {}{remainder})", self.size, self.padding())
     }
 
+    fn describe_any_size(&self) -> String {
+        format!("padded_batch({})", self.padding())
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Ok(Dataset::of(Self::new(inputs[0].clone(), self.size, self.options.clone())?))
     }
 
     fn checkpoint(&self) -> CheckpointInfo<'_> {
-        CheckpointInfo { consumes: Some(self.size as u64), ..CheckpointInfo::default() }
+        CheckpointInfo::of_batches(self.size, self.options.drop_remainder)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {

@@ -269,13 +269,20 @@ impl Stage for RaggedBatch {
         }
     }
 
+    fn describe_any_size(&self) -> String {
+        match &self.named {
+            None => "ragged_batch".into(),
+            Some(named) => format!("batch(ragged={named:?})"),
+        }
+    }
+
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         let options = BatchOptions { drop_remainder: self.drop_remainder };
         inputs[0].ragged(self.size, self.named.clone(), options)
     }
 
     fn checkpoint(&self) -> CheckpointInfo<'_> {
-        CheckpointInfo { consumes: Some(self.size as u64), ..CheckpointInfo::default() }
+        CheckpointInfo::of_batches(self.size, self.drop_remainder)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {

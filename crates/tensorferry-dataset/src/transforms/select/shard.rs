@@ -46,7 +46,12 @@ impl Dataset {
         self.sharded(num_shards, index, vec![origin])
     }
 
-    fn sharded(&self, num_shards: u64, index: u64, origins: Vec<Resharded>) -> Result<Self> {
+    pub(crate) fn sharded(
+        &self,
+        num_shards: u64,
+        index: u64,
+        origins: Vec<Resharded>,
+    ) -> Result<Self> {
         if index >= num_shards {
             let what = format!(
                 "index has to be at least 0 and less than num_shards; it is {index} of \
