@@ -1,4 +1,4 @@
-"""``tensorferry.torch.Sampler``: map-style datasets in the order of a plan, resumed at any batch."""
+"""``tensorferry.torch.Sampler``: map-style datasets in the order of a plan, resumed anywhere."""
 
 from __future__ import annotations
 
