@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import pickle
 from typing import Any
@@ -14,6 +15,7 @@ from tensorferry import errors
 if os.environ.get("TENSORFERRY_FRAMEWORKS") != "all":
     pytest.importorskip("torch", reason="make test FRAMEWORKS=all installs PyTorch")
 
+import tensorferry.torch
 import torch
 from tensorferry.torch import Sampler
 from torch.utils import data
@@ -236,3 +238,8 @@ def test_a_dataset_is_read_in_that_order_one_gather_for_each_batch(workers, monk
     monkeypatch.setattr(tfy.Dataset, "__getitem__", refused)
     ours = data.DataLoader(rows, batch_size=BATCH, sampler=Sampler(order()), num_workers=workers)
     assert [batch.tolist() for batch in ours] == batches(epochs(1)[0])
+
+
+def test_the_examples_of_the_documentation_run() -> None:
+    found = doctest.testmod(tensorferry.torch)
+    assert found.failed == 0 < found.attempted

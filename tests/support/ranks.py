@@ -36,7 +36,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def tf_configs(**members: int) -> list[dict[str, str]]:
-    """The variables of each process of a cluster with so many members of each kind."""
+    """The variables of each process of a cluster, given the number of members of each kind."""
     ports = iter(free_ports(sum(members.values())))
     cluster = {
         kind: [f"127.0.0.1:{next(ports)}" for _ in range(count)] for kind, count in members.items()
