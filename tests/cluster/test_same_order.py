@@ -1,4 +1,4 @@
-"""One order, bit for bit, whoever reads a plan: random plans, each in this process, in processes of
+"""One order, bit for bit, whatever reads a plan: random plans, each in this process, in processes of
 PyTorch, JAX and ``tf.distribute``, and in Grain. The processes read all plans.
 """
 
