@@ -118,6 +118,7 @@ lint: build msrv $(call have,lint workflows frameworks test)
 	$(VENV_PYTHON) tools/prose.py
 	$(VENV_PYTHON) tools/wheel.py --extension python/tensorferry/_internal.abi3.so
 	$(VENV_PYTHON) tools/conversion_table.py --check
+	$(VENV_PYTHON) tools/scale_model.py --check
 	$(VENV_PYTHON) tools/versions.py
 	$(VENV)/bin/shellcheck .ci/run $(wildcard tools/*.sh)
 	$(VENV)/bin/jactionlint --shellcheck=$(VENV)/bin/shellcheck --strict-exit

@@ -1,5 +1,5 @@
-"""One order, bit for bit, whatever reads a plan: random plans, each in this process, in processes of
-PyTorch, JAX and ``tf.distribute``, and in Grain. The processes read all plans.
+"""One order, bit for bit, whatever reads a plan: random plans in this process, in processes of
+PyTorch, JAX and ``tf.distribute``, and in Grain. Each process reads all plans.
 """
 
 from __future__ import annotations
