@@ -2,7 +2,7 @@
 #
 #   make demo       what it does, on real images
 #   make build      the package, built into .venv, and the command, target/release/tensorferry
-#   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB; none: what needs no framework
+#   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB, and Grain; none: what needs no framework
 #   make servers    SeaweedFS, Azurite and nginx, for the tests of object storage; make test calls it
 #   make test-tensorflow TENSORFLOW=2.16   the tests with another TensorFlow, in an environment of its own
 #   make lint       formatting, lints, types, workflows, documents in step with the code, `make msrv`
@@ -73,7 +73,7 @@ $(VENV)/.have-benchmarks: benchmarks/requirements.txt | $(VENV)/.made
 	touch $@
 
 have = $(addprefix $(VENV)/.have-,$(1))
-TEST_GROUPS := $(if $(filter none,$(FRAMEWORKS)),,frameworks) test $(if $(filter all,$(FRAMEWORKS)),torch)
+TEST_GROUPS := $(if $(filter none,$(FRAMEWORKS)),,frameworks) test $(if $(filter all,$(FRAMEWORKS)),torch grain)
 
 # ---- the ways in
 
@@ -118,6 +118,7 @@ lint: build msrv $(call have,lint workflows frameworks test)
 	$(VENV_PYTHON) tools/prose.py
 	$(VENV_PYTHON) tools/wheel.py --extension python/tensorferry/_internal.abi3.so
 	$(VENV_PYTHON) tools/conversion_table.py --check
+	$(VENV_PYTHON) tools/scale_model.py --check
 	$(VENV_PYTHON) tools/versions.py
 	$(VENV)/bin/shellcheck .ci/run $(wildcard tools/*.sh)
 	$(VENV)/bin/jactionlint --shellcheck=$(VENV)/bin/shellcheck --strict-exit

@@ -59,15 +59,16 @@ def _from_dlpack(array: object) -> object:
 
 
 def _peak_of(call: Callable[[], object]) -> int:
-    before = _status("VmRSS")
+    before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     tensor = call()
-    peak = _status("VmHWM")
+    peak = status("VmHWM")
     del tensor
     return max(0, peak - before)
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
+    """A number of bytes of this process that the system knows, such as VmRSS."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024

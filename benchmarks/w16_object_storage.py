@@ -1,5 +1,6 @@
 """W16: rows of 400 bytes in object storage: in order, shuffled in blocks and row by row, beside
-what the link brings and obstore; processor time per request; stalled requests; and the disk cache.
+what the link brings and obstore; processor time per request; stalled requests; the disk cache; and
+an array of thousands of objects.
 
 The link has 30 ms to the first byte, 100 MB/s a connection and 1 GB/s in all, as far as this
 machine can bring it.
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import tensorferry
 from harness import percentile
+from memory_growth import status
 from remote import (
     CAP,
     CAPPED,
@@ -36,7 +38,7 @@ from remote import (
     waits,
 )
 from rows import Row, quantity
-from streams import Pass, beside, over, rates, require_rows
+from streams import WIDTH, Pass, beside, over, rates, require_rows
 from tensorferry import Dataset
 
 MEMORY = 3 << 30
@@ -60,6 +62,8 @@ STEP = 0.05
 """Seconds of a step of training, which hides the usual latency."""
 BLOCK = (1 << 20) // ROW * ROW
 """Bytes of a block of the shuffle."""
+OBJECTS, QUICK_OBJECTS = 8_000, 2_000
+"""Small objects that are opened as one array."""
 
 PLAIN = f"the link: plain sockets, {CONNECTIONS} connections, pieces of 8 MiB"
 ORDER, BLOCKS = "in order", "shuffled in blocks"
@@ -77,6 +81,8 @@ def run(*, quick: bool) -> list[Row]:
     """Rows of each measure."""
     with remote(QUICK_COUNT if quick else COUNT) as found:
         return [
+            # First, before there is freed memory that it would take.
+            *_many(found, QUICK_OBJECTS if quick else OBJECTS),
             *_streams(found),
             *_row_by_row(found, QUICK_SCATTERED if quick else SCATTERED),
             *_processor(found, QUICK_SMALL if quick else SMALL),
@@ -95,6 +101,34 @@ def _dataset(array: tensorferry.Array) -> Dataset:
 
 def _scattered(array: tensorferry.Array, size: int, batches: int) -> Dataset:
     return _dataset(array).shuffle(seed=next(seeds), block=1).batch(size).take(batches)
+
+
+# ---- many objects
+
+
+def _many(found: Remote, count: int) -> list[Row]:
+    """What it takes to open an array of many objects: docs/scale.md rests on it."""
+    found.proxy.set(PLAN)
+    names = [f"part-{at}.npy" for at in range(count)]
+    for at, name in enumerate(names):
+        np.save(found.path.with_name(name), np.full((2, WIDTH), at, np.int32))
+    urls = [found.url(name) for name in names]
+    _ = tensorferry.open(urls[:10], storage_options=found.options)
+    before, memory, spent = counts(), status("VmRSS"), time.process_time()
+    array = tensorferry.open(urls, storage_options=found.options)
+    spent, memory = time.process_time() - spent, status("VmRSS") - memory
+    requests = _since(before)["requests"]
+    if not np.array_equal(array[-1].numpy(), np.full(WIDTH, count - 1)):
+        raise AssertionError("the last row is not that of the last object")
+    what, common = (
+        f"{count:,} objects opened as one array, each: ",
+        {"peer_name": "none", "peer": 0},
+    )
+    return [
+        Row("W16", f"{what}requests", requests / count, unit="requests", target_most=1, **common),
+        Row("W16", f"{what}processor time", spent / count, **common),
+        Row("W16", f"{what}memory", memory / count, unit="B", **common),
+    ]
 
 
 # ---- in order and in blocks

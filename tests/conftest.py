@@ -119,3 +119,9 @@ def jax():
 def torch():
     """PyTorch, if installed. FRAMEWORKS=all requires it."""
     return _framework("torch")
+
+
+@pytest.fixture(scope="session")
+def grain():
+    """Grain, if installed. FRAMEWORKS=all requires it."""
+    return _framework("grain")

@@ -26,6 +26,7 @@ from tensorferry._memory import aligned_memory
 from tensorferry._nest.ragged import Ragged
 from tensorferry._nest.specs import DatasetSpec, TensorSpec
 from tensorferry._nest.text import Strings
+from tensorferry._ranks import Rank, current_rank
 from tensorferry._version import __version__ as __version__
 from tensorferry.dataset import Dataset, balanced_weights
 from tensorferry.dataset._options import Options
@@ -39,6 +40,7 @@ __all__ = [
     "Error",
     "Options",
     "Ragged",
+    "Rank",
     "Strings",
     "Tensor",
     "TensorSpec",
@@ -48,6 +50,7 @@ __all__ = [
     "checkpoint",
     "convert_into",
     "convert_to_tensor",
+    "current_rank",
     "empty",
     "errors",
     "open",

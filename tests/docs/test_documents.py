@@ -35,7 +35,8 @@ PYTHON = [path for path in PAGES if blocks_of(path, "pycon", "python")]
 
 def frameworks(text: str) -> list[str]:
     code = "".join(block.text for block in blocks(text, "pycon", "python"))
-    return [module for module in ("torch", "jax") if re.search(rf"\bimport {module}\b", code)]
+    names = ("torch", "jax", "grain")
+    return [module for module in names if re.search(rf"\bimport {module}\b", code)]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)

@@ -42,6 +42,8 @@ dataset.batch(None)  # E: arg-type
 dataset.take("3")  # E: arg-type
 dataset.shuffle(seed=7, block=2)
 dataset.shuffle(seed="7")  # E: arg-type
+dataset.for_rank(rank=np.int64(0), world=2)
+dataset.for_rank("0", 2)  # E: arg-type
 dataset.repeat(None)
 dataset.padded_batch(2, padded_shapes={"x": (None,), "y": ()})
 dataset.padded_batch(2, padded_shapes={"x": "3"})  # E: arg-type
@@ -60,6 +62,8 @@ dataset.map(3)  # E: arg-type
 dataset.unknown_method  # E: attr-defined
 
 reveal_type(dataset.batch(2).map(lambda x: x).shuffle(4))  # R: tensorferry.dataset.Dataset
+reveal_type(dataset.for_rank())  # R: tensorferry.dataset.Dataset
+reveal_type(tfy.current_rank().source)  # R: str
 reveal_type(tfy.Dataset.load(Path("folder")))  # R: tensorferry.dataset.Dataset
 reveal_type(dataset.apply(lambda d: d.take(1)))  # R: tensorferry.dataset.Dataset
 npy = tfy.open("a.npy", "npy")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal, Self, SupportsIndex
 
-from tensorferry import _arguments, errors
+from tensorferry import _arguments, _ranks, errors
 from tensorferry._arguments import INFINITE, UNKNOWN
 from tensorferry._nest import structures
 from tensorferry._nest.structures import LEAF, Nested
@@ -13,6 +14,8 @@ from tensorferry.dataset._base import Base, recorded
 from tensorferry.dataset._methods import ragged_structure, strings
 from tensorferry.dataset._methods.checks import check, same_elements
 from tensorferry.dataset._options import limits
+
+_log = logging.getLogger("tensorferry")
 
 
 class Stages(Base):
@@ -96,6 +99,36 @@ class Stages(Base):
                 f"shard: index has to be at least 0 and less than num_shards={shards}, not {at}",
             )
         return self._with(self._plan.shard(shards, at))
+
+    def for_rank(
+        self, rank: SupportsIndex | None = None, world: SupportsIndex | None = None
+    ) -> Self:
+        """The part of this process in a job of several: ``shard(world, rank)``. Shuffle before it,
+        with the same seed in all processes, and batch after it.
+
+        Without arguments, :func:`tensorferry.current_rank` finds rank and number: of Ray Train,
+        ``torch.distributed``, JAX or ``TF_CONFIG``. The logger ``tensorferry`` says at the level
+        INFO what was found. One process alone is rank 0 of 1, which can resume on more later.
+
+        Parts differ by at most one element. If all processes have to make the same number of steps,
+        take a multiple of their number first: see docs/guides/beyond-one-machine.md.
+
+        Args:
+            rank: the number of this process, from 0.
+            world: how many processes there are. Give both, or neither.
+
+        Raises:
+            tensorferry.errors.InvalidArgumentError: only one of them is given, ``rank`` is not in
+                ``range(world)``, or :func:`tensorferry.current_rank` raises it.
+
+        >>> import tensorferry as tfy
+        >>> rows = tfy.Dataset.range(10).with_format("numpy")
+        >>> [int(x) for x in rows.for_rank(rank=1, world=3)]
+        [1, 4, 7]
+        """
+        found = _ranks.find("for_rank", rank, world)
+        _log.info("for_rank: %s", found)
+        return self.shard(found.world, found.rank)
 
     @recorded
     def enumerate(self, start: SupportsIndex = 0, name: str | None = None) -> Self:
