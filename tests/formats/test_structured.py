@@ -79,6 +79,22 @@ def test_each_field_of_a_file_is_an_array(tmp_path, shape, align, mode) -> None:
         opened["x"]
 
 
+EMPTY = np.dtype([("id", "<i4"), ("none", [("x", "<i8"), ("y", "<f4", (2,))], (0,))])
+
+
+@pytest.mark.parametrize("mode", ["map", "read", "direct"])
+def test_fields_without_elements_may_lie_behind_the_records(tmp_path, mode) -> None:
+    expected = filled((5,), EMPTY)
+    np.save(tmp_path / "a.npy", expected)
+    opened = tfy.open(tmp_path / "a.npy", mode=mode)
+    check(opened, expected)
+    rows = tfy.Dataset.from_tensor_slices(opened).with_format("numpy")
+    assert [row["none.y"].shape for row in rows] == [(0, 2)] * 5
+    (batch,) = rows.batch(5)
+    same(batch["id"], expected["id"])
+    same(batch["none.y"], expected["none"]["y"])
+
+
 def test_a_mapped_field_shares_the_records(tmp_path) -> None:
     expected = filled((7,))
     np.save(tmp_path / "a.npy", expected)
