@@ -400,7 +400,7 @@ def test_importing_starts_nothing():
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells memory there")
 def test_arrays_larger_than_the_memory_limit_are_streamed_within_it(s3):
-    limit = 64 << 20
+    limit = 32 << 20
     block = np.arange(limit // 4).astype("i4").reshape(-1, 1024)
     for part in range(8):
         s3.put(f"large/part-{part}.npy", npy(block))
@@ -412,7 +412,7 @@ def test_arrays_larger_than_the_memory_limit_are_streamed_within_it(s3):
         return int(line.split()[1]) << 10
     rows = tfy.Dataset.from_files(url, storage_options=options).with_format("numpy")
     if how == "shuffle":
-        rows = rows.shuffle(seed=1, buffer_size=4096)
+        rows = rows.shuffle(seed=1, buffer_size=2048)
     rows = rows.with_options(tfy.Options(memory_limit=limit)).batch(256)
     before, count, total = peak(), 0, 0
     for batch in rows:
