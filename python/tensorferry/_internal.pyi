@@ -31,6 +31,7 @@ __all__ = [
     "OpenedArrays",
     "Packer",
     "Plan",
+    "Source",
     "Tensor",
     "bucket_by_sequence_length",
     "can_convert",
@@ -82,7 +83,6 @@ __all__ = [
     "random",
     "random_crop",
     "range",
-    "read_start",
     "register_ops",
     "request_counts",
     "run_command",
@@ -492,7 +492,13 @@ def open(
     recipe: tuple[Any, ...],
 ) -> Array | OpenedArrays: ...
 def is_remote(path: _Path) -> bool: ...
-def read_start(path: _Path, length: int, storage: _Storage) -> tuple[bytes, int]: ...
+
+@final
+class Source:
+    def __new__(cls, path: _Path, storage: _Storage) -> Source: ...
+    def __len__(self) -> int: ...
+    def read(self, offset: int, length: int) -> bytes: ...
+
 def request_counts() -> dict[str, int]: ...
 def open_rows(
     read: Callable[[list[int]], Any], dtype: DTypeLike, shape: Sequence[int]

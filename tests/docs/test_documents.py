@@ -61,7 +61,7 @@ def logs():
 def use_bucket(store, monkeypatch) -> None:
     """Makes the bucket of the documents, and names its server in the environment."""
     own = SeaweedFS(urlsplit(store.server).port, "training")
-    own.make_bucket()
+    own.make()
     for key in own.names():
         own.delete(key)
     for key, value in store.options.items():

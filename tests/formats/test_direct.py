@@ -14,6 +14,7 @@ import pytest
 import tensorferry as tfy
 
 from tests.support.arrays import same
+from tests.support.openers import openers
 from tests.support.processes import run_python
 
 HOW = re.compile(r"rows\.npy: read by (io_uring|threads), (past|through) the system's cache")
@@ -125,31 +126,31 @@ def test_a_forked_process_reads_the_same_elements(rows):
     run_python(code, str(rows[0]))
 
 
-def test_a_state_of_one_mode_resumes_in_another(rows):
-    def plan(mode):
-        return (
-            tfy.Dataset.from_files(rows[0], mode=mode)
-            .shuffle(9, seed=3)
-            .batch(100)
-            .with_format("numpy")
-        )
+@openers("direct")
+def test_a_state_of_one_mode_resumes_in_another(rows, opener):
+    def plan(source):
+        return source.shuffle(9, seed=3, block=opener.block).batch(100).with_format("numpy")
 
-    whole = list(plan("map"))
-    iterator = iter(plan("direct"))
+    def mapped():
+        return plan(tfy.Dataset.from_files(rows[0], mode="map"))
+
+    whole = list(mapped())
+    iterator = iter(plan(opener.from_files(rows[0])))
     begun = [next(iterator) for _ in range(31)]
-    resumed = iter(plan("map"))
+    resumed = iter(mapped())
     resumed.load_state_dict(iterator.state_dict())
     for found, expected in zip(begun + list(resumed), whole, strict=True):
         same(found, expected)
-    backwards = iter(plan("direct"))
+    backwards = iter(plan(opener.from_files(rows[0])))
     backwards.load_state_dict(iterator.state_dict())
     for found, expected in zip(backwards, whole[31:], strict=True):
         same(found, expected)
 
 
-def test_many_threads_read_one_array_in_order_and_at_random(rows):
+@openers("direct")
+def test_many_threads_read_one_array_in_order_and_at_random(rows, opener):
     path, expected = rows
-    array = tfy.open(path, mode="direct")
+    array = opener.open(path)
     wrong = []
 
     def reads(seed: int):
@@ -204,9 +205,9 @@ def bytes_read() -> int:
         return next(int(line.split()[1]) for line in file if line.startswith("read_bytes"))
 
 
-@pytest.mark.parametrize("mode", ["map", "read", "direct"])
+@openers("map", "read", "direct")
 @pytest.mark.parametrize("shard", [None, 3])
-def test_a_shuffle_in_blocks_is_the_same_in_every_mode_with_and_without_shards(rows, mode, shard):
+def test_a_shuffle_in_blocks_is_the_same_in_every_mode_with_and_without_shards(rows, shard, opener):
     path, expected = rows
 
     def plan(source):
@@ -218,7 +219,7 @@ def test_a_shuffle_in_blocks_is_the_same_in_every_mode_with_and_without_shards(r
         )
 
     for epoch in range(2):
-        for of_file, of_memory in zip(plan(tfy.open(path, mode=mode)), plan(expected), strict=True):
+        for of_file, of_memory in zip(plan(opener.open(path)), plan(expected), strict=True):
             for _ in range(epoch):
                 next(iter(of_file))
                 next(iter(of_memory))

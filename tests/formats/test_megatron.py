@@ -8,7 +8,6 @@ import struct
 
 import numpy as np
 import pytest
-import tensorferry as tfy
 from tensorferry import errors
 
 from tests.support.dataset_checks import plain
@@ -29,18 +28,18 @@ def write(path, dtype: str, rows=ROWS, version: int = 1) -> None:
 
 
 @pytest.mark.parametrize("dtype", CODES)
-def test_sequences_are_rows(tmp_path, dtype):
+def test_sequences_are_rows(tmp_path, dtype, opener):
     write(tmp_path / "corpus", dtype)
     for path in (tmp_path / "corpus", tmp_path / "corpus.bin", str(tmp_path / "corpus.idx")):
-        dataset = tfy.Dataset.from_megatron(path)
+        dataset = opener.from_megatron(path)
         assert plain(dataset) == ROWS
         assert dataset.element_spec.dtype.name == dtype
 
 
-def test_a_damaged_index_is_an_error(tmp_path):
+def test_a_damaged_index_is_an_error(tmp_path, opener):
     write(tmp_path / "corpus", "uint16", version=2)
     with pytest.raises(errors.FileFormatError, match="version 2"):
-        tfy.Dataset.from_megatron(tmp_path / "corpus")
+        opener.from_megatron(tmp_path / "corpus")
     write(tmp_path / "corpus", "uint16")
     whole = (tmp_path / "corpus.idx").read_bytes()
     for damaged, words in [
@@ -52,6 +51,6 @@ def test_a_damaged_index_is_an_error(tmp_path):
     ]:
         (tmp_path / "corpus.idx").write_bytes(damaged)
         with pytest.raises(errors.Error, match=words):
-            tfy.Dataset.from_megatron(tmp_path / "corpus")
+            opener.from_megatron(tmp_path / "corpus")
     with pytest.raises(FileNotFoundError):
-        tfy.Dataset.from_megatron(tmp_path / "missing")
+        opener.from_megatron(tmp_path / "missing")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tensorferry import errors
 
 from tests.support.arrays import NAMES, address, np_dtype, same
+from tests.support.openers import openers
 from tests.support.processes import run_python
 
 MODES = ["map", "read", "direct", "auto"]
@@ -28,14 +29,14 @@ def values(shape, name="int64", order="C", byte_order="=") -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("mode", MODES)
+@openers(*MODES)
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "bfloat16"])
-def test_every_dtype_order_and_shape_reads_as_numpy_reads_it(tmp_path, name, mode):
+def test_every_dtype_order_and_shape_reads_as_numpy_reads_it(tmp_path, name, opener):
     for shape in [(), (0,), (0, 3), (3, 0), (7,), (5, 3, 2)]:
         for order, byte_order in [("C", "<"), ("F", "<"), ("C", ">"), ("F", ">")]:
             expected = values(shape, name, order, byte_order)
             np.save(tmp_path / "a.npy", expected)
-            array = tfy.open(tmp_path / "a.npy", mode=mode)
+            array = opener.open(tmp_path / "a.npy")
             assert (array.shape, array.dtype, array.ndim, array.nbytes) == (
                 shape,
                 np_dtype(name),
@@ -65,13 +66,22 @@ INDEX = st.one_of(
 REST = st.one_of(st.integers(-3, 2), st.slices(3), st.just(Ellipsis), st.none())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
-@given(first=INDEX, rest=st.lists(REST, max_size=2))
-def test_indexing_is_that_of_numpy(tmp_path, first, rest):
+@pytest.fixture
+def nine(tmp_path, opener):
+    """Nine rows, in one file and in shards."""
     expected = values((9, 3))
     for number, part in enumerate(np.array_split(expected, [4, 4])):
         np.save(tmp_path / f"{number}.npy", np.asarray(part, order="F" if number else "C"))
     np.save(tmp_path / "whole.npy", expected)
+    arrays = [opener.open(tmp_path / path) for path in ("whole.npy", "[0-9].npy")]
+    return arrays, expected
+
+
+@openers("map", "read")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(first=INDEX, rest=st.lists(REST, max_size=2))
+def test_indexing_is_that_of_numpy(nine, first, rest):
+    arrays, expected = nine
     ellipses = [part for part in [first, *rest] if part is Ellipsis]
     consumed = [part for part in [first, *rest] if part is not None and part is not Ellipsis]
     if len(ellipses) > 1 or len(consumed) > 2:
@@ -83,17 +93,16 @@ def test_indexing_is_that_of_numpy(tmp_path, first, rest):
     index = (first, *rest)
     if isinstance(first, list):
         index = (np.array(first, np.intp), *rest)
-    for path in ["whole.npy", "[0-9].npy"]:
-        for mode in ["map", "read"]:
-            array = tfy.open(tmp_path / path, mode=mode)
-            same(array[(first, *rest)], expected[index])
-            if not rest:
-                same(array[first], expected[index])
+    for array in arrays:
+        same(array[(first, *rest)], expected[index])
+        if not rest:
+            same(array[first], expected[index])
 
 
-def test_invalid_indices_are_refused(tmp_path):
+@openers("auto", "read")
+def test_invalid_indices_are_refused(tmp_path, opener):
     np.save(tmp_path / "a.npy", values((4, 3)))
-    array = tfy.open(tmp_path / "a.npy")
+    array = opener.open(tmp_path / "a.npy")
     for index, code in [
         (4, "index_out_of_range"),
         (-5, "index_out_of_range"),
@@ -111,7 +120,7 @@ def test_invalid_indices_are_refused(tmp_path):
             array[index]
         assert raised.value.code == code, index
     np.save(tmp_path / "scalar.npy", np.array(5))
-    scalar = tfy.open(tmp_path / "scalar.npy", mode="read")
+    scalar = opener.open(tmp_path / "scalar.npy")
     same(scalar[()], np.array(5))
     same(scalar[...], np.array(5))
     for use in (lambda: scalar[0], lambda: len(scalar), lambda: iter(scalar)):
@@ -119,16 +128,16 @@ def test_invalid_indices_are_refused(tmp_path):
             use()
 
 
-def test_iteration_yields_rows_in_order(tmp_path):
+@openers("map", "read")
+def test_iteration_yields_rows_in_order(tmp_path, opener):
     expected = values((70_000, 40), "float32")  # more than is read at a time
     np.save(tmp_path / "a.npy", expected)
-    for mode in ["map", "read"]:
-        array = tfy.open(tmp_path / "a.npy", mode=mode)
-        rows = list(array)
-        assert len(rows) == len(array) == 70_000
-        for at in [0, 1, 52_427, 52_428, 52_429, 69_999]:
-            same(rows[at], expected[at])
-    assert list(tfy.open(tmp_path / "a.npy")[:0]) == []
+    array = opener.open(tmp_path / "a.npy")
+    rows = list(array)
+    assert len(rows) == len(array) == 70_000
+    for at in [0, 1, 52_427, 52_428, 52_429, 69_999]:
+        same(rows[at], expected[at])
+    assert list(opener.open(tmp_path / "a.npy")[:0]) == []
 
 
 def test_mapped_arrays_are_shared_and_read_arrays_are_not(tmp_path):
@@ -157,29 +166,28 @@ def test_mapped_arrays_are_shared_and_read_arrays_are_not(tmp_path):
         tfy.open([tmp_path / "a.npy", tmp_path / "b.npy"], mode="map").numpy()
 
 
-def test_shards_are_sorted_by_number_or_taken_as_listed(tmp_path):
+@openers(*MODES)
+def test_shards_are_sorted_by_number_or_taken_as_listed(tmp_path, opener):
     parts = {number: values((number, 2)) + number for number in (1, 2, 10)}
     for number, part in parts.items():
         np.save(tmp_path / f"part-{number}.npy", part)
     counted = np.concatenate([parts[1], parts[2], parts[10]])
-    for mode in MODES:
-        array = tfy.open(str(tmp_path / "part-*.npy"), mode=mode)
-        same(np.asarray(array), counted)
-        assert [path.name for path in array.paths] == ["part-1.npy", "part-2.npy", "part-10.npy"]
-        same(array[[12, 0, 2, 3]], counted[[12, 0, 2, 3]])
-        listed = tfy.open([tmp_path / "part-10.npy", str(tmp_path / "part-[12].npy")], mode=mode)
-        same(np.asarray(listed), np.concatenate([parts[10], parts[1], parts[2]]))
-    with pytest.raises(FileNotFoundError, match="no file matches"):
-        tfy.open(tmp_path / "none-*.npy")
+    array = opener.open(str(tmp_path / "part-*.npy"))
+    same(np.asarray(array), counted)
+    names = [os.path.basename(path) for path in array.paths]
+    assert names == ["part-1.npy", "part-2.npy", "part-10.npy"]
+    same(array[[12, 0, 2, 3]], counted[[12, 0, 2, 3]])
+    listed = opener.open([tmp_path / "part-10.npy", str(tmp_path / "part-[12].npy")])
+    same(np.asarray(listed), np.concatenate([parts[10], parts[1], parts[2]]))
     np.save(tmp_path / "part-3.npy", values((3, 3)))
     with pytest.raises(
         errors.InvalidArgumentError,
         match=r"part-1\.npy holds int64\[1, 2\].*part-3\.npy holds int64\[3, 3\]",
     ):
-        tfy.open(tmp_path / "part-*.npy")
+        opener.open(tmp_path / "part-*.npy")
     np.save(tmp_path / "part-3.npy", values((3, 2), "int32"))
     with pytest.raises(errors.InvalidArgumentError, match=r"part-3\.npy holds int32"):
-        tfy.open(tmp_path / "part-*.npy")
+        opener.open(tmp_path / "part-*.npy")
 
 
 def test_more_shards_than_a_process_may_have_open_files(tmp_path):
@@ -268,11 +276,11 @@ def test_a_file_that_is_replaced_by_renaming_stays_as_it_was_opened(tmp_path):
         same(array[-1], old[-1])
 
 
-@pytest.mark.parametrize("mode", ["map", "read"])
-def test_conversions_check_every_value_and_name_the_first_misfit(tmp_path, mode, tf):
+@openers("map", "read")
+def test_conversions_check_every_value_and_name_the_first_misfit(tmp_path, tf, opener):
     array = values((40_000, 30))  # more than is converted at a time
     np.save(tmp_path / "a.npy", array)
-    opened = tfy.open(tmp_path / "a.npy", mode=mode)
+    opened = opener.open(tmp_path / "a.npy")
     same(tfy.tensor(opened, "uint8"), array.astype(np.uint8))
     converted = tfy.convert_to_tensor(opened, tf.int16)
     assert converted.dtype == tf.int16
@@ -282,8 +290,8 @@ def test_conversions_check_every_value_and_name_the_first_misfit(tmp_path, mode,
     array[30_000, 7] = 300
     array[39_999, 29] = -1
     np.save(tmp_path / "a.npy", array)
-    opened = tfy.open(tmp_path / "a.npy", mode=mode)
-    file = r"a\.npy: " if mode == "read" else ""
+    opened = opener.open(tmp_path / "a.npy")
+    file = "" if opened.mode == "map" else r"a\.npy: "
     with pytest.raises(
         OverflowError,
         match=file + r"int64 -> uint8: 2 of 1200000 values do not fit \(first: \[30000, 7\] = 300",
@@ -292,12 +300,12 @@ def test_conversions_check_every_value_and_name_the_first_misfit(tmp_path, mode,
     same(tfy.tensor(opened, "uint8", casting="wrap"), array.astype(np.uint8))
 
 
-@pytest.mark.parametrize("mode", ["map", "read"])
-def test_datasets_of_files_equal_those_of_the_arrays(tmp_path, mode):
+@openers("map", "read")
+def test_datasets_of_files_equal_those_of_the_arrays(tmp_path, opener):
     x, y = values((50, 3), "float32"), values((50,))
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
-    opened = {name: tfy.open(tmp_path / f"{name}.npy", mode=mode) for name in "xy"}
+    opened = {name: opener.open(tmp_path / f"{name}.npy") for name in "xy"}
     writable = np.array(y)
     pairs = [
         (tfy.Dataset.from_tensor_slices(opened), tfy.Dataset.from_tensor_slices({"x": x, "y": y})),
@@ -305,12 +313,12 @@ def test_datasets_of_files_equal_those_of_the_arrays(tmp_path, mode):
             tfy.Dataset.from_tensor_slices((opened["x"], writable)),
             tfy.Dataset.from_tensor_slices((x, y)),
         ),
-        (tfy.Dataset.from_files(tmp_path / "x.npy", mode=mode), tfy.Dataset.from_tensor_slices(x)),
+        (opener.from_files(tmp_path / "x.npy"), tfy.Dataset.from_tensor_slices(x)),
     ]
     for files, memory in pairs:
         for plan in (
             lambda dataset: dataset,
-            lambda dataset: dataset.shuffle(50, seed=3).repeat(2).batch(7),
+            lambda dataset: dataset.shuffle(50, seed=3, block=opener.block).repeat(2).batch(7),
             lambda dataset: dataset.window(4, 3, drop_remainder=True).flat_map(
                 lambda *parts: zipped(parts).batch(4)
             ),
@@ -372,15 +380,15 @@ def test_pickles_hold_names_and_not_elements(tmp_path, monkeypatch):
         pickle.loads(pickled[0])
 
 
-@pytest.mark.parametrize("mode", ["map", "read"])
-def test_an_array_in_another_dtype_is_saved_and_streamed_without_being_loaded(tmp_path, mode):
+@openers("map", "read")
+def test_an_array_in_another_dtype_is_saved_and_streamed_without_being_loaded(tmp_path, opener):
     array = values((40_000, 30))
     array[30_000, 7] = 300
     np.save(tmp_path / "p-1.npy", array[:10_000])
     np.save(tmp_path / "p-2.npy", array[10_000:])
-    opened = tfy.open(tmp_path / "p-*.npy", mode=mode)
+    opened = opener.open(tmp_path / "p-*.npy")
     wide = opened.astype("float64")
-    assert (wide.dtype, wide.shape, wide.mode) == (np.float64, array.shape, mode)
+    assert (wide.dtype, wide.shape, wide.mode) == (np.float64, array.shape, opened.mode)
     tfy.save(tmp_path / "wide.npy", wide)
     same(np.load(tmp_path / "wide.npy"), array.astype(np.float64))
     same(np.asarray(wide), array.astype(np.float64))
@@ -417,6 +425,8 @@ def test_meaningless_arguments_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError) as missing:
         tfy.open(tmp_path / "missing.npy")
     assert missing.value.filename.endswith("missing.npy")
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        tfy.open(tmp_path / "none-*.npy")
     with pytest.raises(IsADirectoryError):
         tfy.open(tmp_path)
     with pytest.raises(TypeError):

@@ -231,24 +231,24 @@ COMPRESSED = {
 
 
 @pytest.mark.parametrize("extension", COMPRESSED)
-def test_compressed_files_are_refused_with_the_way_out(tmp_path, extension):
+def test_compressed_files_are_refused_with_the_way_out(tmp_path, extension, opener):
     buffer = io.BytesIO()
     np.save(buffer, np.arange(100))
     for name in (f"a.npy.{extension}", "a.npy", "a", f"a.tfrecord.{extension}"):
         path = tmp_path / name
         path.write_bytes(COMPRESSED[extension](buffer.getvalue()))
         for call in (
-            tfy.open,
-            tfy.Dataset.from_files,
-            tfy.Dataset.from_npy,
-            lambda path: tfy.open(path, "tfrecord"),
+            opener.open,
+            opener.from_files,
+            lambda path: opener.from_files(path, "npy"),
+            lambda path: opener.open(path, "tfrecord"),
         ):
             with pytest.raises(
                 errors.FileFormatError, match=r"compressed by .*Decompress it first"
             ):
                 call(path)
     with pytest.raises(errors.FileFormatError, match="Decompress it first"):
-        tfy.open_raw(tmp_path / f"a.npy.{extension}", "int8")
+        opener.open_raw(tmp_path / f"a.npy.{extension}", "int8")
     for options in ({}, {"format": "npy"}):
         with pytest.raises(
             errors.InvalidArgumentError, match=r"not compressed as a whole.*compress=True"
@@ -257,16 +257,16 @@ def test_compressed_files_are_refused_with_the_way_out(tmp_path, extension):
     assert not (tmp_path / f"b.npy.{extension}").exists()
 
 
-def test_a_zip_archive_is_read_if_it_holds_arrays(tmp_path):
+def test_a_zip_archive_is_read_if_it_holds_arrays(tmp_path, opener):
     np.savez(tmp_path / "a.npz", x=np.arange(3))
     (tmp_path / "a.npz").rename(tmp_path / "a.zip")
-    assert list(tfy.open(tmp_path / "a.zip")) == ["x"]
+    assert list(opener.open(tmp_path / "a.zip")) == ["x"]
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("table.csv", "1,2")
     with pytest.raises(errors.FileFormatError, match=r"without arrays.*table\.csv.*Unpack it"):
-        tfy.open(tmp_path / "b.zip")
+        opener.open(tmp_path / "b.zip")
     with pytest.raises(errors.FileFormatError, match="Unpack it first"):
-        tfy.open_raw(tmp_path / "b.zip", "int8")
+        opener.open_raw(tmp_path / "b.zip", "int8")
     tfy.save(tmp_path / "c.zip", {"x": np.arange(3)}, "npz")
     with pytest.raises(errors.InvalidArgumentError, match="not compressed as a whole"):
         tfy.save(tmp_path / "d.zip", np.arange(3), "npy")
@@ -290,24 +290,24 @@ OTHERS = [
 @pytest.mark.parametrize(
     ("content", "says"), OTHERS, ids=[says.split(".")[0] for _, says in OTHERS]
 )
-def test_files_of_other_kinds_are_named_despite_their_extension(tmp_path, content, says):
+def test_files_of_other_kinds_are_named_despite_their_extension(tmp_path, content, says, opener):
     for name in ("a", "a.npy", "a.npz", "a.safetensors", "a.tfrecord", "a.bin"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=says):
-            tfy.open(tmp_path / name)
+            opener.open(tmp_path / name)
         with pytest.raises(ValueError, match=says):
-            tfy.Dataset.from_files(tmp_path / name)
+            opener.from_files(tmp_path / name)
     for format in ("npy", "npz", "safetensors", "tfrecord"):
         with pytest.raises(ValueError, match=says):
-            tfy.open(tmp_path / "a", format)
-    assert len(tfy.open_raw(tmp_path / "a", "uint8")) == len(content)
+            opener.open(tmp_path / "a", format)
+    assert len(opener.open_raw(tmp_path / "a", "uint8")) == len(content)
 
 
-def test_a_record_that_begins_like_a_compressed_file_is_a_record(tmp_path, tf):
+def test_a_record_that_begins_like_a_compressed_file_is_a_record(tmp_path, tf, opener):
     with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
         writer.write(bytes(0x088B1F))
-    assert tfy.open(tmp_path / "a.tfrecord").shape == (1, 0x088B1F)
-    assert tfy.open(tmp_path / "a.tfrecord", "tfrecord_bytes").shape == (1, 0x088B1F)
+    assert opener.open(tmp_path / "a.tfrecord").shape == (1, 0x088B1F)
+    assert opener.open(tmp_path / "a.tfrecord", "tfrecord_bytes").shape == (1, 0x088B1F)
 
 
 def test_folders_are_refused_with_the_way_out(tmp_path):
@@ -325,14 +325,14 @@ def test_folders_are_refused_with_the_way_out(tmp_path):
                 call(tmp_path / name)
 
 
-def test_an_empty_file_is_reported_as_empty(tmp_path):
+def test_an_empty_file_is_reported_as_empty(tmp_path, opener):
     for name in ("a.npy", "a.npz", "a.safetensors", "a"):
         (tmp_path / name).write_bytes(b"")
         with pytest.raises(ValueError, match="empty"):
-            tfy.open(tmp_path / name)
+            opener.open(tmp_path / name)
     for name in ("a.npy", "a.npz", "a.safetensors"):
         with pytest.raises(errors.FileFormatError, match="empty"):
-            tfy.open(tmp_path / name, name[2:])
+            opener.open(tmp_path / name, name[2:])
 
 
 def test_the_errno_is_reported_once(tmp_path):
@@ -345,12 +345,12 @@ def test_the_errno_is_reported_once(tmp_path):
     assert str(raised.value).count("rrno 2") + str(raised.value).count("os error") == 1
 
 
-def test_further_arrays_in_an_npy_file_are_reported_as_left_out(tmp_path, caplog):
+def test_further_arrays_in_an_npy_file_are_reported_as_left_out(tmp_path, caplog, opener):
     with (tmp_path / "a.npy").open("wb") as file:
         np.save(file, np.arange(3))
         np.save(file, np.arange(4))
     with caplog.at_level(logging.WARNING, "tensorferry"):
-        assert tfy.open(tmp_path / "a.npy").shape == (3,)
+        assert opener.open(tmp_path / "a.npy").shape == (3,)
         for _ in itertools.repeat(None, 1000):  # pending calls run between instructions
             if caplog.records:
                 break

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tensorferry import errors
 
 from tests.support.arrays import same
+from tests.support.openers import openers
 
 POINT = np.dtype([("x", ">f4"), ("y", "<i2", (2,))])
 RECORD = np.dtype(
@@ -60,13 +61,13 @@ def check(opened, expected: np.ndarray) -> None:
         same(np.asarray(opened[name]), np.asarray(field(expected, name)))
 
 
-@pytest.mark.parametrize("mode", ["map", "read", "direct", "auto"])
+@openers("map", "read", "direct", "auto")
 @pytest.mark.parametrize("align", [False, True])
 @pytest.mark.parametrize("shape", [(), (0,), (7,), (5, 3), (4, 0)])
-def test_each_field_of_a_file_is_an_array(tmp_path, shape, align, mode) -> None:
+def test_each_field_of_a_file_is_an_array(tmp_path, shape, align, opener) -> None:
     expected = filled(shape, np.dtype(RECORD.descr, align=align) if align else RECORD)
     np.save(tmp_path / "a.npy", expected)
-    opened = tfy.open(tmp_path / "a.npy", mode=mode)
+    opened = opener.open(tmp_path / "a.npy")
     assert isinstance(opened, tfy.Arrays)
     assert list(opened) == NAMES
     assert set(opened.left_out) == LEFT_OUT
@@ -77,6 +78,22 @@ def test_each_field_of_a_file_is_an_array(tmp_path, shape, align, mode) -> None:
         opened["name"]
     with pytest.raises(KeyError, match="vector"):
         opened["x"]
+
+
+EMPTY = np.dtype([("id", "<i4"), ("none", [("x", "<i8"), ("y", "<f4", (2,))], (0,))])
+
+
+@openers("map", "read", "direct")
+def test_fields_without_elements_may_lie_behind_the_records(tmp_path, opener) -> None:
+    expected = filled((5,), EMPTY)
+    np.save(tmp_path / "a.npy", expected)
+    opened = opener.open(tmp_path / "a.npy")
+    check(opened, expected)
+    rows = tfy.Dataset.from_tensor_slices(opened).with_format("numpy")
+    assert [row["none.y"].shape for row in rows] == [(0, 2)] * 5
+    (batch,) = rows.batch(5)
+    same(batch["id"], expected["id"])
+    same(batch["none.y"], expected["none"]["y"])
 
 
 def test_a_mapped_field_shares_the_records(tmp_path) -> None:
@@ -112,29 +129,32 @@ def dtypes(draw, depth: int = 0):
     return np.dtype(fields, align=draw(st.booleans()))
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@openers("map", "read", "direct")
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_random_dtypes_are_read_as_numpy_reads_them(tmp_path, data) -> None:
+def test_random_dtypes_are_read_as_numpy_reads_them(tmp_path, data, opener) -> None:
     dtype, count = data.draw(dtypes()), data.draw(st.integers(0, 9))
     parts = [filled((count,), dtype), filled((4,), dtype, seed=1)]
     for at, part in enumerate(parts):
         np.save(tmp_path / f"part-{at}.npy", part)
     expected = np.concatenate(parts)
-    mode = data.draw(st.sampled_from(["map", "read", "direct"]))
-    opened = tfy.open([tmp_path / "part-0.npy", tmp_path / "part-1.npy"], mode=mode)
+    opened = opener.open([tmp_path / "part-0.npy", tmp_path / "part-1.npy"])
     check(opened, expected)
     if names := sorted(set(opened) - set(opened.left_out)):
-        rows = tfy.Dataset.from_tensor_slices(opened).shuffle(seed=3).batch(4)
+        rows = tfy.Dataset.from_tensor_slices(opened).shuffle(seed=3, block=opener.block).batch(4)
         batches = list(rows.with_format("numpy"))
-        order = list(tfy.Dataset.range(len(expected)).shuffle(seed=3).batch(4).with_format("numpy"))
+        order = list(
+            tfy.Dataset.range(len(expected))
+            .shuffle(seed=3, block=opener.block)
+            .batch(4)
+            .with_format("numpy")
+        )
         for batch, indices in zip(batches, order, strict=True):
             for name in names:
                 same(batch[name], field(expected[indices], name))
 
 
-def test_files_with_other_fields_do_not_fit_together(tmp_path) -> None:
+def test_files_with_other_fields_do_not_fit_together(tmp_path, opener) -> None:
     np.save(tmp_path / "a.npy", np.zeros(2, [("x", "i4")]))
     np.save(tmp_path / "b.npy", np.zeros(2, [("y", "i4")]))
     np.save(tmp_path / "c.npy", np.zeros(2, [("x", "i8")]))
@@ -146,23 +166,25 @@ def test_files_with_other_fields_do_not_fit_together(tmp_path) -> None:
         ("d", "a", r"\('x'|'x'"),
     ]:
         with pytest.raises(errors.InvalidArgumentError, match=match):
-            tfy.open([tmp_path / f"{first}.npy", tmp_path / f"{second}.npy"])
+            opener.open([tmp_path / f"{first}.npy", tmp_path / f"{second}.npy"])
 
 
-def test_features_choose_fields(tmp_path) -> None:
+def test_features_choose_fields(tmp_path, opener) -> None:
     np.save(tmp_path / "a.npy", filled((7,)))
-    chosen = tfy.open(tmp_path / "a.npy", features={"vector": tfy.TensorSpec((3,), "float32")})
+    chosen = opener.open(tmp_path / "a.npy", features={"vector": tfy.TensorSpec((3,), "float32")})
     assert list(chosen) == ["vector"]
     with pytest.raises(errors.InvalidArgumentError, match="chosen"):
-        tfy.open(tmp_path / "a.npy", features={"vector": tfy.TensorSpec((2,), "float32")})
+        opener.open(tmp_path / "a.npy", features={"vector": tfy.TensorSpec((2,), "float32")})
     np.save(tmp_path / "b.npy", np.zeros(3))
     with pytest.raises(errors.InvalidArgumentError, match="no features"):
-        tfy.open(tmp_path / "b.npy", features=["x"])
+        opener.open(tmp_path / "b.npy", features=["x"])
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# In one store: the number of files is large.
+@pytest.mark.parametrize("opener", ["map", "read", "s3"], indirect=True)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_file_with_changed_bytes_is_arrays_or_an_error(tmp_path, data) -> None:
+def test_a_file_with_changed_bytes_is_arrays_or_an_error(tmp_path, data, opener) -> None:
     path = tmp_path / "a.npy"
     np.save(path, filled((3,), np.dtype([("a", "<i4"), ("b", ">f8", (2,)), ("c", "S3")])))
     content = bytearray(path.read_bytes())
@@ -171,7 +193,7 @@ def test_a_file_with_changed_bytes_is_arrays_or_an_error(tmp_path, data) -> None
     content = content[: data.draw(st.integers(0, len(content)))]
     path.write_bytes(content)
     try:
-        opened = tfy.open(path, "npy", data.draw(st.sampled_from(["map", "read"])))
+        opened = opener.open(path, "npy")
     except (tfy.Error, OSError):
         return
     arrays = opened.values() if isinstance(opened, tfy.Arrays) else [opened]
@@ -276,12 +298,12 @@ def with_texts(rows: int) -> np.ndarray:
     return array
 
 
-@pytest.mark.parametrize("mode", ["map", "read", "direct"])
-def test_strings_of_a_file_are_columns_of_a_dataset(tmp_path, caplog, mode) -> None:
+@openers("map", "read", "direct")
+def test_strings_of_a_file_are_columns_of_a_dataset(tmp_path, caplog, opener) -> None:
     expected = with_texts(20)
     np.save(tmp_path / "part-1.npy", expected[:12])
     np.save(tmp_path / "part-2.npy", expected[12:])
-    dataset = tfy.Dataset.from_files(tmp_path / "part-*.npy", mode=mode)
+    dataset = opener.from_files(tmp_path / "part-*.npy")
     assert [line for line in caplog.messages if "'pair'" in line]
     assert [line for line in caplog.messages if "'when'" in line]
     assert not [line for line in caplog.messages if "'name'" in line]
@@ -296,24 +318,24 @@ def test_strings_of_a_file_are_columns_of_a_dataset(tmp_path, caplog, mode) -> N
     for batch in batches:
         names = [name.decode() for name in batch["name"]]
         assert names == expected["name"][batch["id"]].tolist()
-    chosen = tfy.Dataset.from_files(tmp_path / "part-*.npy", mode=mode, features=["name"])
+    chosen = opener.from_files(tmp_path / "part-*.npy", features=["name"])
     assert [row["name"].decode() for row in chosen.as_numpy_iterator()] == expected["name"].tolist()
 
 
 @pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
-def test_strings_and_records_in_an_archive_are_columns(tmp_path, write) -> None:
+def test_strings_and_records_in_an_archive_are_columns(tmp_path, write, opener) -> None:
     records = with_texts(6)
     objects = np.array([1, "x", None, 2, 3, 4], object)
     words = np.array(["a", "", "bc", "d", "e", "f"])
     write(tmp_path / "a.npz", n=np.arange(6), words=words, records=records, objects=objects)
-    opened = tfy.open(tmp_path / "a.npz")
+    opened = opener.open(tmp_path / "a.npz")
     assert {"words", "records", "objects"} <= set(opened.left_out)
-    rows = list(tfy.Dataset.from_files(tmp_path / "a.npz").as_numpy_iterator())
+    rows = list(opener.from_files(tmp_path / "a.npz").as_numpy_iterator())
     assert set(rows[0]) == {"n", "words", "records"}
     assert [row["words"].decode() for row in rows] == words.tolist()
     assert [row["records"]["id"] for row in rows] == list(range(6))
     assert [row["records"]["inner"]["raw"] for row in rows] == records["inner"]["raw"].tolist()
-    chosen = tfy.Dataset.from_files(tmp_path / "a.npz", features=["words"])
+    chosen = opener.from_files(tmp_path / "a.npz", features=["words"])
     assert [row["words"].decode() for row in chosen.as_numpy_iterator()] == words.tolist()
     with pytest.raises(errors.InvalidArgumentError, match="objects"):
-        tfy.Dataset.from_files(tmp_path / "a.npz", features=["objects"])
+        opener.from_files(tmp_path / "a.npz", features=["objects"])

@@ -10,6 +10,7 @@ import tensorferry as tfy
 from tensorferry import errors
 
 from tests.support.arrays import random_values, same
+from tests.support.openers import openers
 from tests.support.stored import check, write_records
 
 MODES = ["map", "read"]
@@ -31,8 +32,8 @@ def example(tf, **features):
     return tf.train.Example(features=made).SerializeToString()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_examples_that_tensorflow_wrote_are_arrays_by_name(tmp_path, tf, mode):
+@openers(*MODES)
+def test_examples_that_tensorflow_wrote_are_arrays_by_name(tmp_path, tf, opener):
     rows = 100
     images, points, labels = (
         random_values("uint8", (rows, 64)),
@@ -48,21 +49,20 @@ def test_examples_that_tensorflow_wrote_are_arrays_by_name(tmp_path, tf, mode):
             for i in range(rows)
         ],
     )
-    arrays = tfy.open(tmp_path / "a.tfrecord", mode=mode)
+    arrays = opener.open(tmp_path / "a.tfrecord")
     expected = {"image": images, "point": points, "label": labels}
     expected["pair"] = np.array([[list(one) for one in pair] for pair in pairs], np.uint8)
     check(arrays, expected)
     same(arrays["point"][[99, 0, 50]], points[[99, 0, 50]])
-    dataset = (
-        tfy.Dataset.from_files(tmp_path / "a.tfrecord", mode=mode).shuffle(rows, seed=1).batch(rows)
-    )
+    dataset = opener.from_files(tmp_path / "a.tfrecord").shuffle(rows, seed=1).batch(rows)
     batch = next(iter(dataset.with_format("numpy")))
     order = np.argsort(batch["label"])
     for name, value in expected.items():
         same(batch[name][order], value[np.argsort(labels)])
 
 
-def test_features_are_given_shape_and_dtype(tmp_path, tf):
+@openers(*MODES)
+def test_features_are_given_shape_and_dtype(tmp_path, tf, opener):
     rows = 20
     images, weights, ids = (
         random_values("uint8", (rows, 4, 4)),
@@ -85,15 +85,12 @@ def test_features_are_given_shape_and_dtype(tmp_path, tf):
         "ids": tfy.TensorSpec((2, 3), "int64"),
     }
     expected = {"image": images, "weights": weights, "ids": ids.reshape(rows, 2, 3)}
-    for mode in MODES:
-        arrays = tfy.open(tmp_path / "a.tfrecord", mode=mode, features=features)
-        assert list(arrays) == list(features)
-        check(arrays, expected)
-        check(pickle.loads(pickle.dumps(arrays)), expected)
-        dataset = tfy.Dataset.from_files(
-            tmp_path / "a.tfrecord", mode=mode, features=features
-        ).with_format("numpy")
-        same(next(iter(dataset.batch(rows)))["weights"], weights)
+    arrays = opener.open(tmp_path / "a.tfrecord", features=features)
+    assert list(arrays) == list(features)
+    check(arrays, expected)
+    check(pickle.loads(pickle.dumps(arrays)), expected)
+    dataset = opener.from_files(tmp_path / "a.tfrecord", features=features).with_format("numpy")
+    same(next(iter(dataset.batch(rows)))["weights"], weights)
     for name, spec, said in [
         (
             "image",
@@ -105,10 +102,10 @@ def test_features_are_given_shape_and_dtype(tmp_path, tf):
         ("other", tfy.TensorSpec((5,), "int64"), 'no feature "other"'),
     ]:
         with pytest.raises(errors.InvalidArgumentError, match=said):
-            tfy.open(tmp_path / "a.tfrecord", features={name: spec})
+            opener.open(tmp_path / "a.tfrecord", features={name: spec})
     np.save(tmp_path / "a.npy", ids)
     with pytest.raises(errors.InvalidArgumentError, match="npy files hold no features"):
-        tfy.open(tmp_path / "a.npy", features=features)
+        opener.open(tmp_path / "a.npy", features=features)
 
 
 def test_saved_examples_are_parsed_by_tensorflow(tmp_path, tf):
@@ -148,26 +145,26 @@ def test_saved_examples_are_parsed_by_tensorflow(tmp_path, tf):
             same(parsed[name].numpy(), written[name][at].astype(wide))
 
 
-def test_records_of_bytes_are_the_rows_of_one_array(tmp_path, tf):
+@openers(*MODES)
+def test_records_of_bytes_are_the_rows_of_one_array(tmp_path, tf, opener):
     rows = random_values("uint8", (200, 33))
     write_records(tf, tmp_path / "a.tfrecord", [row.tobytes() for row in rows])
-    for mode in MODES:
-        array = tfy.open(tmp_path / "a.tfrecord", mode=mode)
-        same(np.asarray(array), rows)
-        same(array[[5, 199, 5]], rows[[5, 199, 5]])
+    array = opener.open(tmp_path / "a.tfrecord")
+    same(np.asarray(array), rows)
+    same(array[[5, 199, 5]], rows[[5, 199, 5]])
     tfy.save(tmp_path / "b.tfrecord", rows)
     assert [record.numpy() for record in tf.data.TFRecordDataset(str(tmp_path / "b.tfrecord"))] == [
         row.tobytes() for row in rows
     ]
     write_records(tf, tmp_path / "examples.tfrecord", [example(tf, x=[1, 2])] * 3)
-    assert tfy.open(tmp_path / "examples.tfrecord", "tfrecord_bytes").shape[0] == 3
+    assert opener.open(tmp_path / "examples.tfrecord", "tfrecord_bytes").shape[0] == 3
 
 
-def test_records_that_differ_are_named(tmp_path, tf):
+def test_records_that_differ_are_named(tmp_path, tf, opener):
     path = tmp_path / "a.tfrecord"
     write_records(tf, path, [b"abc", b"abcd"])
     with pytest.raises(errors.InvalidArgumentError, match=r"record 1 has 4"):
-        tfy.open(path)
+        opener.open(path)
     for other, said in [
         (
             {"x": [1, 2, 3], "y": 1.0},
@@ -180,7 +177,7 @@ def test_records_that_differ_are_named(tmp_path, tf):
         ({"y": 1.0}, "is missing"),
     ]:
         write_records(tf, path, [example(tf, x=[1, 2], y=1.0), example(tf, **other)])
-        arrays = tfy.open(path)
+        arrays = opener.open(path)
         same(arrays["y"][:], np.ones(2, np.float32))
         same(arrays["x"][0], np.array([1, 2]))
         with pytest.raises(

@@ -12,6 +12,7 @@ from tensorferry import errors
 from tests.formats.test_tfrecord import example
 from tests.support.arrays import same
 from tests.support.dataset_checks import assert_resumes
+from tests.support.openers import openers
 from tests.support.stored import write_records
 
 MODES = ["map", "read", "direct"]
@@ -94,16 +95,16 @@ def theirs(tf, features, raw=False):
     return made
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_features_are_those_that_tensorflow_parses(written, tf, mode):
+@openers(*MODES)
+def test_features_are_those_that_tensorflow_parses(written, tf, opener):
     features = spec(tf)
     expected = theirs(tf, features)
-    arrays = tfy.open(written, mode=mode, features=features)
+    arrays = opener.open(written, features=features)
     assert list(arrays) == list(arrays.keys()) == list(features) == list(dict(arrays.items()))
     assert isinstance(arrays["tokens"], tfy.Ragged)
     assert isinstance(arrays["id"], tfy.Array)
     arrays.verify()
-    dataset = tfy.Dataset.from_files(written, mode=mode, features=features)
+    dataset = opener.from_files(written, features=features)
     for source in (dataset, pickle.loads(pickle.dumps(dataset))):
         assert len(source) == ROWS
         for element, row in zip(source.as_numpy_iterator(), expected, strict=True):
@@ -120,13 +121,13 @@ def test_features_are_those_that_tensorflow_parses(written, tf, mode):
         tfy.save(written.parent / "a.npz", {"tokens": arrays["tokens"]})
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_batches_are_those_of_tf_data(written, tf, mode):
+@openers(*MODES)
+def test_batches_are_those_of_tf_data(written, tf, opener):
     features = spec(tf)
     del features["pair"], features["words"], features["text"]
     parsed = theirs(tf, features, raw=True)
     features["image"] = tfy.TensorSpec((None,), "uint8")
-    ours = tfy.Dataset.from_files(written, mode=mode, features=features)
+    ours = opener.from_files(written, features=features)
     signature = {name: tf.TensorSpec(None, value.dtype) for name, value in parsed[0].items()}
     peer = tf.data.Dataset.from_generator(lambda: parsed, output_signature=signature)
     shapes = {name: value.shape for name, value in ours.element_spec.items()}
@@ -138,7 +139,7 @@ def test_batches_are_those_of_tf_data(written, tf, mode):
                 same(batch[name].numpy(), other[name].numpy())
 
     def shuffled():
-        opened = tfy.Dataset.from_files(written, mode=mode, features=features)
+        opened = opener.from_files(written, features=features)
         return opened.shuffle(ROWS, seed=4).padded_batch(7)
 
     assert_resumes(shuffled)
@@ -150,22 +151,22 @@ def test_batches_are_those_of_tf_data(written, tf, mode):
     assert sum(len(batch) for batch in buckets.as_numpy_iterator()) == ROWS
 
 
-def test_rows_in_any_order_and_parts_of_rows(written, tf):
+@openers(*MODES)
+def test_rows_in_any_order_and_parts_of_rows(written, tf, opener):
     tokens = {"tokens": tf.io.VarLenFeature(tf.int64)}
     expected = [row["tokens"] for row in theirs(tf, tokens)]
-    for mode in MODES:
-        array = tfy.open(written, mode=mode, features=tokens)["tokens"]
-        dataset = tfy.Dataset.from_ragged(array)
-        shuffled = dataset.enumerate().shuffle(ROWS, seed=1)
-        for at, row in shuffled.as_numpy_iterator():
-            same(row, expected[at])
-        flat = np.concatenate(expected)
-        order = np.random.default_rng(0).permutation(len(flat))
-        same(array.values[order], flat[order])
-        same(array.values[5:50], flat[5:50])
-        windows = list(dataset.pack(7).as_numpy_iterator())
-        same(np.concatenate([window["tokens"] for window in windows])[: len(flat)], flat)
-        assert pickle.loads(pickle.dumps(array.values)).shape == array.values.shape
+    array = opener.open(written, features=tokens)["tokens"]
+    dataset = tfy.Dataset.from_ragged(array)
+    shuffled = dataset.enumerate().shuffle(ROWS, seed=1)
+    for at, row in shuffled.as_numpy_iterator():
+        same(row, expected[at])
+    flat = np.concatenate(expected)
+    order = np.random.default_rng(0).permutation(len(flat))
+    same(array.values[order], flat[order])
+    same(array.values[5:50], flat[5:50])
+    windows = list(dataset.pack(7).as_numpy_iterator())
+    same(np.concatenate([window["tokens"] for window in windows])[: len(flat)], flat)
+    assert pickle.loads(pickle.dumps(array.values)).shape == array.values.shape
 
 
 @pytest.mark.parametrize("name", ["tensorflow", "torch", "jax", "numpy", "tensorferry"])
@@ -177,7 +178,7 @@ def test_rows_in_every_format(written, tf, name):
         same(np.asarray(element["scores"]), row["scores"])
 
 
-def test_rows_by_a_tensor_spec(tmp_path, tf):
+def test_rows_by_a_tensor_spec(tmp_path, tf, opener):
     path = tmp_path / "a.tfrecord"
     points = [np.arange(2 * n, dtype=np.float32) for n in (3, 0, 1)]
     raw = [np.arange(n, dtype=np.float64).tobytes() for n in (2, 0, 4)]
@@ -190,17 +191,17 @@ def test_rows_by_a_tensor_spec(tmp_path, tf):
         "points": tfy.TensorSpec((None, 2), "float32"),
         "raw": tf.TensorSpec((None,), tf.float64),
     }
-    dataset = tfy.Dataset.from_files(path, features=features)
+    dataset = opener.from_files(path, features=features)
     for element, point, row in zip(dataset.as_numpy_iterator(), points, raw, strict=True):
         same(element["points"], point.reshape(-1, 2))
         same(element["raw"], np.frombuffer(row))
     sequence = {"points": tf.io.FixedLenSequenceFeature([2], tf.float32, allow_missing=True)}
-    element = next(iter(tfy.Dataset.from_files(path, features=sequence)))
+    element = next(iter(opener.from_files(path, features=sequence)))
     record = next(iter(tf.data.TFRecordDataset(str(path))))
     same(element["points"].numpy(), tf.io.parse_single_example(record, sequence)["points"].numpy())
 
 
-def test_files_without_records_and_records_without_features(tmp_path, tf):
+def test_files_without_records_and_records_without_features(tmp_path, tf, opener):
     path = tmp_path / "a.tfrecord"
     features = {
         "label": tf.io.FixedLenFeature([], tf.int64, 7),
@@ -208,7 +209,7 @@ def test_files_without_records_and_records_without_features(tmp_path, tf):
     }
     for records in ([], [b"", b""]):
         write_records(tf, path, records)
-        dataset = tfy.Dataset.from_files(path, features=features)
+        dataset = opener.from_files(path, features=features)
         elements = list(dataset.as_numpy_iterator())
         assert [(row["label"], row["tokens"].tolist()) for row in elements] == [(7, [])] * len(
             records
@@ -216,7 +217,7 @@ def test_files_without_records_and_records_without_features(tmp_path, tf):
         assert len(list(dataset.padded_batch(4))) == bool(records)
 
 
-def test_what_does_not_match_is_named(tmp_path, tf):
+def test_what_does_not_match_is_named(tmp_path, tf, opener):
     path = tmp_path / "a.tfrecord"
     write_records(
         tf,
@@ -242,12 +243,12 @@ def test_what_does_not_match_is_named(tmp_path, tf):
         ({"x": tf.io.FixedLenSequenceFeature([], tf.int64)}, "record 0.*is missing"),
     ]:
         with pytest.raises(errors.FileFormatError, match=rf"a\.tfrecord.*{said}"):
-            tfy.open(path, features=feature)
-    arrays = tfy.open(path, features={"x": fixed([2], tf.int64, [0, 0])})
+            opener.open(path, features=feature)
+    arrays = opener.open(path, features={"x": fixed([2], tf.int64, [0, 0])})
     with pytest.raises(errors.FileFormatError, match=r"record 1: .*1 values"):
         arrays["x"][:]
     with pytest.raises(errors.FileFormatError, match='feature "x" is missing'):
-        tfy.open(path, features={"x": fixed([2], tf.int64)})["x"][2]
+        opener.open(path, features={"x": fixed([2], tf.int64)})["x"][2]
     for feature, said in [
         ({"s": fixed([2, 1], tf.string)}, "one string, or strings in one dimension"),
         ({"s": fixed([2], tf.string, [b"a"])}, "default_value has 1 values"),
@@ -268,9 +269,9 @@ def test_what_does_not_match_is_named(tmp_path, tf):
     ]:
         wrong = (errors.InvalidArgumentError, errors.InvalidTypeError)
         with pytest.raises(wrong, match=said):
-            tfy.open(path, features=feature)
+            opener.open(path, features=feature)
     with pytest.raises(OverflowError):
-        tfy.open(path, features={"x": fixed([], tf.int64, 2**70)})
+        opener.open(path, features={"x": fixed([], tf.int64, 2**70)})
 
 
 def sequence(tf, context, lists):
@@ -291,8 +292,8 @@ def sequence(tf, context, lists):
     return made.SerializeToString()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_feature_lists_are_those_that_tensorflow_parses(tmp_path, tf, mode):
+@openers(*MODES)
+def test_feature_lists_are_those_that_tensorflow_parses(tmp_path, tf, opener):
     path = tmp_path / "a.tfrecord"
     rng = np.random.default_rng(2)
     records = []
@@ -310,18 +311,18 @@ def test_feature_lists_are_those_that_tensorflow_parses(tmp_path, tf, mode):
         "labels": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True),
         "names": tf.io.FixedLenSequenceFeature([], tf.string),
     }
-    dataset = tfy.Dataset.from_files(path, mode=mode, features=context | lists)
+    dataset = opener.from_files(path, features=context | lists)
     assert dataset.element_spec["frames"] == tf.TensorSpec((None, 2, 3), tf.float32)
     for element, record in zip(dataset.as_numpy_iterator(), records, strict=True):
         one, other = tf.io.parse_single_sequence_example(record, context, lists)
         for name, value in (one | other).items():
             same_part(element[name], value.numpy())
     del lists["names"]
-    dataset = tfy.Dataset.from_files(path, mode=mode, features=context | lists)
+    dataset = opener.from_files(path, features=context | lists)
     batch = next(dataset.shuffle(40, seed=1).padded_batch(40).as_numpy_iterator())
     assert batch["frames"].shape[2:] == (2, 3)
     assert_resumes(lambda: dataset.padded_batch(7))
-    values = tfy.open(path, mode=mode, features=lists)["frames"].values
+    values = opener.open(path, features=lists)["frames"].values
     same(values[3:9], values[:][3:9])
     for features, said in [
         ({"frames": tf.io.FixedLenSequenceFeature([5], tf.float32)}, "6 values at 0.*not 5"),
@@ -329,29 +330,29 @@ def test_feature_lists_are_those_that_tensorflow_parses(tmp_path, tf, mode):
         ({"labels": tf.io.FixedLenSequenceFeature([], tf.int64)}, "record 0.*is missing"),
     ]:
         with pytest.raises(errors.FileFormatError, match=said):
-            tfy.open(path, mode=mode, features=features)
+            opener.open(path, features=features)
 
 
-def test_a_damaged_record_is_found_when_lengths_are_counted(tmp_path, tf):
+def test_a_damaged_record_is_found_when_lengths_are_counted(tmp_path, tf, opener):
     path = tmp_path / "a.tfrecord"
     write_records(tf, path, [example(tf, x=[1] * n) for n in range(1, 30)])
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(errors.FileFormatError, match="checksum"):
-        tfy.open(path, features={"x": tf.io.VarLenFeature(tf.int64)})
+        opener.open(path, features={"x": tf.io.VarLenFeature(tf.int64)})
 
 
-def test_a_spec_that_other_formats_have_too(tmp_path, tf):
+def test_a_spec_that_other_formats_have_too(tmp_path, tf, opener):
     np.savez(tmp_path / "a.npz", x=np.arange(6).reshape(3, 2))
-    opened = tfy.open(tmp_path / "a.npz", features={"x": tf.io.FixedLenFeature([2], tf.int64)})
+    opened = opener.open(tmp_path / "a.npz", features={"x": tf.io.FixedLenFeature([2], tf.int64)})
     assert opened["x"].shape == (3, 2)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_strings_are_those_that_tensorflow_parses_together(written, tf, mode):
+@openers(*MODES)
+def test_strings_are_those_that_tensorflow_parses_together(written, tf, opener):
     features = {name: spec(tf)[name] for name in ("text", "image", "id")}
-    dataset = tfy.Dataset.from_files(written, mode=mode, features=features)
+    dataset = opener.from_files(written, features=features)
     records = [example(tf, **row) for row in rows(0)]
     for start, batch in zip(range(0, ROWS, 7), dataset.batch(7), strict=True):
         parsed = tf.io.parse_example(records[start : start + 7], features)
@@ -364,11 +365,11 @@ def test_strings_are_those_that_tensorflow_parses_together(written, tf, mode):
     assert texts == [expected[at]["text"] for at in shuffled]
 
     def shuffled_batches():
-        opened = tfy.Dataset.from_files(written, mode=mode, features=features)
+        opened = opener.from_files(written, features=features)
         return opened.shuffle(seed=3).batch(7)
 
     assert_resumes(shuffled_batches)
-    arrays = tfy.open(written, mode=mode, features=spec(tf))
+    arrays = opener.open(written, features=spec(tf))
     again = pickle.loads(pickle.dumps(arrays["text"]))
     assert isinstance(again, tfy.Strings)
     same(

@@ -222,7 +222,7 @@ def test_a_conversion_from_a_url_is_resumed_unless_its_source_changed(s3, tmp_pa
 
     def killed(folder):
         folder.mkdir()
-        with Proxy(store.server, Plan(bandwidth=1.5e6)) as proxy:
+        with Proxy(store.server, Plan(bandwidth=4e6)) as proxy:
             process = subprocess.Popen(
                 command(store.through(proxy.endpoint)), cwd=folder, stderr=subprocess.DEVNULL
             )

@@ -52,7 +52,7 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(open::open, module)?)?;
     module.add_function(wrap_pyfunction!(open::open_raw, module)?)?;
     module.add_function(wrap_pyfunction!(storage::is_remote, module)?)?;
-    module.add_function(wrap_pyfunction!(storage::read_start, module)?)?;
+    module.add_class::<storage::Source>()?;
     module.add_function(wrap_pyfunction!(storage::request_counts, module)?)?;
     module.add_function(wrap_pyfunction!(save::save, module)?)?;
     module.add_function(wrap_pyfunction!(save::save_arrays, module)?)?;

@@ -59,7 +59,8 @@ def _letter(dtype: str) -> str:
 
 def _header(index: str, where: storage.Storage) -> tuple[str, int]:
     """The dtype of the tokens and the number of sequences."""
-    start, length = _internal.read_start(index, _HEADER.size, where)
+    source = _internal.Source(index, where)
+    start, length = source.read(0, _HEADER.size), len(source)
     if len(start) < _HEADER.size or not start.startswith(_MAGIC):
         raise errors.make(
             "malformed",

@@ -363,19 +363,21 @@ def _dict(arrays: Arrays, rows: bool) -> dict[str, Array | Any]:
     }
     left.update(scalars)
     kept = {name: array for name, array in found.items() if name not in scalars}
-    strings = {name: text.column(arrays.paths, name) for name in left if name not in scalars}
+    where = arrays._inner.recipe()[1][4]
+    others = [name for name in left if name not in scalars]
+    strings = {name: text.column(arrays.paths, name, where) for name in others}
     strings = {name: column for name, column in strings.items() if column is not None}
     left = {name: why for name, why in left.items() if name not in strings}
     kept = {name: (kept | strings)[name] for name in arrays if name in kept or name in strings}
-    where = arrays.paths[0]
+    path = arrays.paths[0]
     if left and not kept:
         raise errors.make(
             "argument",
-            f"{where}: there is no array of rows: "
+            f"{path}: there is no array of rows: "
             + "; ".join(f"{name!r}: {why}" for name, why in left.items()),
         )
     for name, why in left.items():
-        _log.warning("%s: left out: %r: %s. Choose arrays with features=.", where, name, why)
+        _log.warning("%s: left out: %r: %s. Choose arrays with features=.", path, name, why)
     return kept
 
 

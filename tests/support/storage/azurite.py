@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hmac
 import shutil
+from collections.abc import Mapping
 from email.utils import formatdate
 from pathlib import Path
-from urllib.parse import quote
-from xml.etree import ElementTree
+from typing import ClassVar
 
 from tests.support.paths import ROOT
-from tests.support.storage.process import Running
-from tests.support.storage.store import Response, Store, request
+from tests.support.storage import process
+from tests.support.storage.store import Bucket
 
 # The account of every emulator, publicly known.
 ACCOUNT = "devstoreaccount1"
@@ -21,9 +22,8 @@ VERSION = "2021-12-02"
 MAIN = ROOT / ".servers" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 
 
-class Program:
+class Program(process.Program):
     name = "azurite"
-    ports = 1
     absent = "Azurite is not installed: make servers, which needs npm"
 
     def installed(self) -> bool:
@@ -42,29 +42,15 @@ class Program:
             "--skipApiVersionCheck",
         ]
 
-    def environment(self) -> dict[str, str]:
-        return {}
-
-    def remains(self, ports: list[int]) -> list[str]:
-        return []
-
     def answers(self, ports: list[int]) -> bool:
-        return Azurite(ports[0], "probe").make_container()
+        return Azurite(ports[0], "probe").make()
 
 
-class Azurite(Store):
+class Azurite(Bucket):
     """A container of Azurite."""
 
-    def __init__(self, port: int, container: str):
-        super().__init__(f"http://127.0.0.1:{port}")
-        self.container = container
-
-    @classmethod
-    def of(cls, running: Running, container: str) -> Azurite:
-        store = cls(running.ports[0], container)
-        if not store.make_container():
-            raise RuntimeError(f"Azurite did not make the container {container}")
-        return store
+    scheme = "az"
+    put_headers: ClassVar[Mapping[str, str]] = {"x-ms-blob-type": "BlockBlob"}
 
     @property
     def options(self) -> dict[str, str]:
@@ -75,78 +61,50 @@ class Azurite(Store):
             "azure_storage_account_key": KEY,
         }
 
-    def url(self, name: str) -> str:
-        return f"az://{self.container}/{self.prefix}{name}"
-
     def refused(self, name: str) -> tuple[str, dict[str, str]]:
+        """In a container of its own that is not public, with another key."""
+        private = copy.copy(self)
+        private.bucket = f"{self.bucket}-private"
+        private.make(public=False)
         wrong = base64.b64encode(b"another").decode()
-        return self.url(name), self.options | {"azure_storage_account_key": wrong}
-
-    def put(self, name: str, data: bytes) -> None:
-        self.call("PUT", self.prefix + name, None, data, {"x-ms-blob-type": "BlockBlob"}).checked()
-
-    def get(self, name: str) -> bytes:
-        response = self.call("GET", self.prefix + name)
-        if response.status == 404:
-            raise FileNotFoundError(self.url(name))
-        return response.checked(200).body
-
-    def delete(self, name: str) -> None:
-        self.call("DELETE", self.prefix + name).checked()
+        return private.url(name), self.options | {"azure_storage_account_key": wrong}
 
     def names(self, prefix: str = "") -> list[str]:
-        return self._shortened(self._listed(self.prefix + prefix, ""))
+        return self._shortened(self._blobs({"prefix": self.prefix + prefix}))
 
     def uploads(self) -> int:
         """The number of blobs with blocks that no block list has."""
-        names = self._listed(self.prefix, "uncommittedblobs")
+        names = self._blobs({"prefix": self.prefix, "include": "uncommittedblobs"})
         return sum(self._has_loose_blocks(name) for name in names)
 
     def _has_loose_blocks(self, name: str) -> bool:
         query = {"comp": "blocklist", "blocklisttype": "uncommitted"}
         response = self.call("GET", name, query).checked(200, 404)
-        if response.status == 404:
-            return False
-        return ElementTree.fromstring(response.body).find("UncommittedBlocks/Block") is not None
+        return response.status == 200 and response.xml().find("UncommittedBlocks/Block") is not None
 
-    def _listed(self, prefix: str, include: str) -> list[str]:
-        names: list[str] = []
-        query = {"restype": "container", "comp": "list", "prefix": prefix}
-        if include:
-            query["include"] = include
-        while True:
-            page = ElementTree.fromstring(self.call("GET", "", query).checked(200).body)
-            names += [str(name.text) for name in page.iterfind("Blobs/Blob/Name")]
-            marker = page.findtext("NextMarker")
-            if not marker:
-                return names
-            query["marker"] = marker
+    def _blobs(self, query: dict[str, str]) -> list[str]:
+        query = {"restype": "container", "comp": "list"} | query
+        return self._listed(query, "Blobs/Blob/Name", "NextMarker", "marker")
 
-    def make_container(self) -> bool:
+    def make(self, public: bool = True) -> bool:
         """Its blobs are public for the proxy, which breaks the signature of a request whose headers
         it changes.
         """
-        public = {"x-ms-blob-public-access": "blob"}
-        return self.call("PUT", "", {"restype": "container"}, headers=public).status in (201, 409)
+        headers = {"x-ms-blob-public-access": "blob"} if public else {}
+        return self.call("PUT", "", {"restype": "container"}, headers=headers).status in (201, 409)
 
-    def call(
-        self,
-        method: str,
-        name: str,
-        query: dict[str, str] | None = None,
-        body: bytes = b"",
-        headers: dict[str, str] | None = None,
-    ) -> Response:
-        """A request for a blob, or for the container if `name` is empty. The signature covers the
-        headers that start with `x-ms-`, Range and If-Match; there can be no others.
+    def path(self, name: str) -> str:
+        return f"/{ACCOUNT}{super().path(name)}"
+
+    def signed(
+        self, method: str, path: str, query: dict[str, str], headers: dict[str, str], length: int
+    ) -> dict[str, str]:
+        """The signature covers the headers that start with `x-ms-`, Range and If-Match; there can
+        be no others.
         """
-        path = f"/{ACCOUNT}/{self.container}"
-        path += f"/{quote(name, safe='/-_.~')}" if name else ""
-        headers = dict(headers or {})
-        headers |= {"x-ms-date": formatdate(usegmt=True), "x-ms-version": VERSION}
-        headers["Authorization"] = _shared_key(method, path, query or {}, headers, len(body))
-        headers["Content-Length"] = str(len(body))
-        return request(self.server, method, path, query, headers, body)
+        headers = headers | {"x-ms-date": formatdate(usegmt=True), "x-ms-version": VERSION}
+        authorization = _shared_key(method, path, query, headers, length)
+        return headers | {"Authorization": authorization, "Content-Length": str(length)}
 
 
 def _shared_key(

@@ -42,8 +42,5 @@ class Folder(Store):
         names = [path.relative_to(self.root).as_posix() for path in files]
         return self._shortened([name for name in names if name.startswith(self.prefix + prefix)])
 
-    def uploads(self) -> int:
-        return 0
-
     def _file(self, name: str) -> Path:
         return self.root / (self.prefix + name)

@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.support.paths import ROOT
+from tests.support.storage import process
 from tests.support.storage.process import Running
-from tests.support.storage.store import Response, Store, request
+from tests.support.storage.store import Store, request
 
 # One process: a killed master would leave its workers behind.
 CONFIGURATION = """
@@ -45,9 +46,8 @@ def executable() -> str | None:
     return shutil.which("nginx", path=os.pathsep.join(folders))
 
 
-class Program:
+class Program(process.Program):
     name = "nginx"
-    ports = 1
     absent = "nginx is not installed: make servers, or apt install nginx-light"
 
     def installed(self) -> bool:
@@ -58,12 +58,6 @@ class Program:
         configuration = data / "nginx.conf"
         configuration.write_text(CONFIGURATION.format(data=data, port=ports[0]))
         return [str(executable()), "-p", str(data), "-c", str(configuration), "-e", "stderr"]
-
-    def environment(self) -> dict[str, str]:
-        return {}
-
-    def remains(self, ports: list[int]) -> list[str]:
-        return []
 
     def answers(self, ports: list[int]) -> bool:
         return request(f"http://127.0.0.1:{ports[0]}", "GET", "/refused/").status == 403
@@ -90,10 +84,10 @@ class Nginx(Store):
         return {"allow_http": "true"}
 
     def url(self, name: str) -> str:
-        return self.endpoint + self._path(self.prefix + name)
+        return self.endpoint + self.path(self.prefix + name)
 
     def refused(self, name: str) -> tuple[str, dict[str, str]]:
-        return f"{self.endpoint}/refused{self._path(self.prefix + name)}", self.options
+        return f"{self.endpoint}/refused{self.path(self.prefix + name)}", self.options
 
     def put(self, name: str, data: bytes) -> None:
         """Replaces the file. Its time is later than before by a second at least: the ETag of nginx
@@ -108,12 +102,6 @@ class Nginx(Store):
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
 
-    def get(self, name: str) -> bytes:
-        response = self.call("GET", self.prefix + name)
-        if response.status == 404:
-            raise FileNotFoundError(self.url(name))
-        return response.checked(200).body
-
     def delete(self, name: str) -> None:
         self._file(name).unlink()
 
@@ -123,22 +111,7 @@ class Nginx(Store):
         names = [path.relative_to(folder).as_posix() for path in files]
         return self._shortened([name for name in names if name.startswith(self.prefix + prefix)])
 
-    def uploads(self) -> int:
-        """Nothing is uploaded over HTTP."""
-        return 0
-
-    def call(
-        self,
-        method: str,
-        name: str,
-        query: dict[str, str] | None = None,
-        body: bytes = b"",
-        headers: dict[str, str] | None = None,
-    ) -> Response:
-        """A request for a file."""
-        return request(self.server, method, self._path(name), query, headers, body)
-
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
         return quote(f"/{self.folder}/{name}", safe="/-_.~")
 
     def _file(self, name: str) -> Path:

@@ -19,30 +19,39 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 KEEPER = Path(__file__).with_name("keeper.py")
 DEADLINE = 60.0  # seconds until a server has to answer
 ATTEMPTS = 3  # a port may be taken between the look at it and the start
 
 
-class Program(Protocol):
+class Program:
     """How a server is started."""
 
     name: str
-    ports: int
+    ports = 1
+    absent: str
+    """What to do where it is not installed."""
+
+    def installed(self) -> bool:
+        raise NotImplementedError
 
     def command(self, data: Path, ports: list[int]) -> list[str]:
         """The command, run in `data`, whose files it may write before."""
+        raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
         """What the command needs besides the environment of the tests."""
+        return {}
 
     def remains(self, ports: list[int]) -> list[str]:
         """Files that it leaves outside of `data` when it is killed."""
+        return []
 
     def answers(self, ports: list[int]) -> bool:
         """Whether it serves requests. An OSError counts as no."""
+        raise NotImplementedError
 
 
 @dataclass

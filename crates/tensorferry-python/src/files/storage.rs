@@ -4,13 +4,14 @@ use super::path::fs_path;
 use crate::errors::OrRaise;
 use crate::runtime::attach::attached;
 use crate::runtime::unwinding::guard;
+use crate::runtime::wait::interruptible;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tensorferry::error::IoError;
-use tensorferry::{CacheOptions, ProfileCredentials, StorageOptions};
+use tensorferry::dataset::CancelToken;
+use tensorferry::{CacheOptions, ProfileCredentials, ReadAt, StorageOptions};
 
 /// Settings by name, and the folder and bytes of a cache: what `_files/storage.py` makes of its
 /// arguments.
@@ -29,22 +30,38 @@ pub(crate) fn is_remote(path: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(tensorferry::is_remote(&fs_path(path)?))
 }
 
-/// The first bytes of a file or object, and its length.
-#[pyfunction]
-pub(crate) fn read_start<'py>(
-    py: Python<'py>,
-    path: &Bound<'py, PyAny>,
-    length: usize,
-    storage: Storage,
-) -> PyResult<(Bound<'py, PyBytes>, u64)> {
-    guard();
-    let (path, storage) = (fs_path(path)?, options(storage));
-    let read = || -> Result<_, IoError> {
-        let file = tensorferry::open_one(&path, &storage)?;
-        Ok((file.read_up_to(0, length)?, file.len()))
-    };
-    let (start, length) = py.detach(read).or_raise(py)?;
-    Ok((PyBytes::new(py, &start), length))
+/// A file or object whose bytes are read at any place.
+#[pyclass(frozen, module = "tensorferry._internal")]
+pub(crate) struct Source(Arc<dyn ReadAt>);
+
+#[pymethods]
+impl Source {
+    #[new]
+    fn new(py: Python<'_>, path: &Bound<'_, PyAny>, storage: Storage) -> PyResult<Self> {
+        guard();
+        let (path, storage) = (fs_path(path)?, options(storage));
+        py.detach(|| tensorferry::open_one(&path, &storage)).or_raise(py).map(Self)
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        guard();
+        Ok(usize::try_from(self.0.len())?)
+    }
+
+    /// At most `length` bytes from `offset` on; fewer at the end.
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        offset: u64,
+        length: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        guard();
+        let left = usize::try_from(self.0.len().saturating_sub(offset))?;
+        let mut bytes = vec![0; length.min(left)];
+        let read = |cancel: &CancelToken| self.0.read_exact_at(offset, &mut bytes, cancel);
+        interruptible(py, read)?.or_raise(py)?;
+        Ok(PyBytes::new(py, &bytes))
+    }
 }
 
 /// What this process has asked stores for so far, by name.

@@ -200,7 +200,9 @@ class Stages(Base):
                 ``state_dict`` keeps.
             reshuffle_each_iteration: False gives every iteration the order of the first.
             name: accepted for compatibility with tf.data.
-            block: elements of a block, at most ``buffer_size``. None shuffles single elements.
+            block: elements of a block, at most ``buffer_size``. None shuffles single elements, or,
+                of rows that are read from an object store, blocks of about 1 MiB: one by one, each
+                row would cost a request. 1 shuffles single elements there too.
 
         >>> import tensorferry as tfy
         >>> numbers = tfy.Dataset.range(5).shuffle(seed=7).with_format("numpy")

@@ -152,7 +152,9 @@ impl RecordFile {
         let place = |Column { field, order, .. }: Column<'_>| {
             let inner = field.strides.iter().map(|stride| stride.cast_signed());
             let strides = within.iter().copied().chain(inner).collect();
-            ColumnPlace { offset: field.offset, order, strides }
+            // The offset of a field without elements may lie beyond the records.
+            let offset = if field.shape.contains(&0) { 0 } else { field.offset };
+            ColumnPlace { offset, order, strides }
         };
         let columns = self.columns().map(place).collect();
         let source = Arc::clone(&self.source);
