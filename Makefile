@@ -89,7 +89,7 @@ servers: $(call have,servers)
 
 test: build servers $(call have,$(TEST_GROUPS))
 	cargo test --workspace $(FEATURES)
-	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile
+	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # PYTHON has to be one that this TensorFlow has wheels for: PYTHON=python3.11 for all from 2.16 on.
 TENSORFLOW_PYTHON = .venv-tensorflow-$(TENSORFLOW)/bin/python

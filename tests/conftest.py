@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -69,6 +70,13 @@ _ABSENT = re.compile(r"ModuleNotFoundError: .*?\b(?P<name>tensorflow|keras|jax|t
 # What documents show is in the formats of frameworks.
 if FRAMEWORKS == "none":
     collect_ignore = ["docs/test_documents.py", "docs/test_docstrings.py"]
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Files with slow tests come first, then those with many: the last file runs alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -tests[item.path], str(item.path)))
 
 
 @pytest.hookimpl(wrapper=True)

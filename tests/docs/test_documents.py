@@ -21,6 +21,8 @@ from tests.support.paths import ROOT
 from tests.support.run_document import run
 from tests.support.storage.seaweedfs import SeaweedFS
 
+pytestmark = pytest.mark.slow
+
 #: What is done with the blocks of each language.
 LANGUAGES = {
     "pycon": "runs here",

@@ -11,6 +11,8 @@ import pytest
 import tensorferry as tfy
 import tensorflow as tf
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[[Any], Any]
 
 

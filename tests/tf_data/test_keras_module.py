@@ -14,6 +14,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from tensorferry import errors
 from tensorferry.keras import BackupAndResume, SetEpoch, class_weights, split_dataset
 
+pytestmark = pytest.mark.slow
+
 X = np.arange(48, dtype=np.float32).reshape(16, 3) / 48
 
 
