@@ -57,7 +57,10 @@ impl From<Again> for Failure {
 }
 
 /// Sorts the error of a call by the store's last answer.
-pub(super) fn sort(error: StoreError, answer: Answer) -> Failure {
+pub(super) fn sort(error: StoreError, mut answer: Answer) -> Failure {
+    if let (Some(200..300), Some(status)) = (answer.status, status_within(&error.to_string())) {
+        answer.status = Some(status);
+    }
     let again = |kind| {
         let why = said(&error, answer);
         Failure::Again(Again { why, kind, after: answer.retry_after })
@@ -66,7 +69,7 @@ pub(super) fn sort(error: StoreError, answer: Answer) -> Failure {
         // The store was not even asked.
         return Failure::Credentials(no_credentials(&said(&error, answer)));
     }
-    if matches!(error, StoreError::AlreadyExists { .. }) {
+    if matches!(error, StoreError::AlreadyExists { .. } | StoreError::NotFound { .. }) {
         return Failure::Final(to_io(error, answer));
     }
     match (answer.status, answer.failed) {
@@ -100,6 +103,14 @@ fn innermost(error: &StoreError) -> String {
         last = next;
     }
     last.to_string()
+}
+
+/// The status of a request within another one, which itself succeeded: objects of Azure are removed
+/// by such requests. `object_store` reports it as text.
+fn status_within(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once("Bulk delete request failed")?;
+    let (_, code) = rest.rsplit_once("(code: ")?;
+    code.split(')').next()?.parse().ok()
 }
 
 /// The code in an answer of S3 or Azure: `<Code>SlowDown</Code>`.
@@ -160,6 +171,20 @@ mod tests {
         let body = "x: <?xml?><Error><Code>NoSuchKey</Code><Message>long</Message></Error>";
         assert_eq!(code(body), Some("NoSuchKey"));
         assert_eq!(code("none"), None);
+    }
+
+    #[test]
+    fn the_status_of_a_removal_within_a_request_counts() {
+        let failed = |code| {
+            let text = format!("Bulk delete request failed for key a (code: b): no (code: {code})");
+            let error = StoreError::Generic { store: "Azure", source: text.into() };
+            sort(error, Answer { status: Some(202), ..Answer::default() })
+        };
+        match failed(404) {
+            Failure::Final(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+            _ => panic!("it is tried again"),
+        }
+        assert!(matches!(failed(503), Failure::Again(Again { kind: Kind::SlowDown, .. })));
     }
 
     #[test]
