@@ -30,6 +30,7 @@ __all__ = [
     "MapApart",
     "OpenedArrays",
     "Packer",
+    "PartsOfDataset",
     "Plan",
     "Source",
     "Tensor",
@@ -353,6 +354,18 @@ def save_dataset(
     read_ahead: int | None,
     to: tuple[_Storage, bool | None],
 ) -> None: ...
+
+@final
+class PartsOfDataset:
+    def __new__(cls, path: _Path, to: tuple[_Storage, bool | None]) -> PartsOfDataset: ...
+    def folder(self) -> str | None: ...
+    @staticmethod
+    def file_name(component: int, part: str) -> str: ...
+    def finish(
+        self, components: Sequence[_Part], structure: str, parts: Sequence[tuple[str, int]]
+    ) -> None: ...
+    def abandon(self) -> None: ...
+
 def load_dataset(path: _Path, storage: _Storage) -> tuple[Plan, str | None]: ...
 def cast(plan: Plan, dtypes: Sequence[DTypeLike | None], casting: Casting) -> Plan: ...
 def scale(

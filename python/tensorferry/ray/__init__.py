@@ -25,5 +25,6 @@ except ModuleNotFoundError as error:
     raise installed.missing(error, "ray", "tensorferry.ray") from None
 
 from tensorferry.ray._read import read
+from tensorferry.ray._write import write
 
-__all__ = ["read"]
+__all__ = ["read", "write"]
