@@ -23,6 +23,8 @@ _Storage: TypeAlias = tuple[dict[str, str], tuple[str, int] | None] | None
 _IndexPart: TypeAlias = SupportsIndex | slice | EllipsisType | None
 #: A component of strings, whether there are several, their number, and the string to pad with.
 _StringPadding: TypeAlias = tuple[int, bool, int | None, bytes]
+# The number of a shard that a cluster writes, and whether it is finished.
+_ShardState: TypeAlias = tuple[int, bool]
 __all__ = [
     "Array",
     "Block",
@@ -87,6 +89,7 @@ __all__ = [
     "register_ops",
     "request_counts",
     "run_command",
+    "run_inside",
     "sample_from_datasets",
     "save",
     "save_arrays",
@@ -564,5 +567,12 @@ def map(
     strings: tuple[Sequence[int], Sequence[int]] = ...,
 ) -> Plan: ...
 def cpus() -> int: ...
-def run_command(arguments: Sequence[str], facts: Callable[[int], str]) -> int: ...
+def run_command(
+    arguments: Sequence[str],
+    facts: Callable[[int], str],
+    shards: Callable[[list[int]], Iterator[_ShardState | None]],
+) -> int: ...
+def run_inside(
+    arguments: Sequence[str], shards: Callable[[list[int]], Iterator[_ShardState | None]]
+) -> tuple[int, str]: ...
 def register_ops(path: str) -> None: ...

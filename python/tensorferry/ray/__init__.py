@@ -24,7 +24,8 @@ try:
 except ModuleNotFoundError as error:
     raise installed.missing(error, "ray", "tensorferry.ray") from None
 
+from tensorferry.ray._convert import convert
 from tensorferry.ray._read import read
 from tensorferry.ray._write import write
 
-__all__ = ["read", "write"]
+__all__ = ["convert", "read", "write"]

@@ -28,7 +28,7 @@ use tensorferry_io::WriteOptions;
 /// // What other processes do, in any order.
 /// for (name, numbers) in [("b", vec![2_i64, 3]), ("a", vec![0, 1])] {
 ///     let file = parts.folder().join(DatasetParts::file_name(0, name)?);
-///     tensorferry_io::save(file, &Tensor::from_vec(numbers, &[2])?.into())?;
+///     tensorferry_io::save_npy(file, &Tensor::from_vec(numbers, &[2])?.as_view())?;
 /// }
 /// let spec = TensorSpec::new(DType::Int64, Shape::fixed(&[]));
 /// parts.finish(vec![spec], None, vec![("a".into(), 2), ("b".into(), 2)])?;
@@ -106,7 +106,7 @@ impl DatasetParts {
         self.target.finish(manifest)
     }
 
-    /// Removes what was written. Dropping does the same for a directory; in a store, it removes only
+    /// Removes what was written. Dropping does the same for a directory. In a store, it removes
     /// what this process wrote.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ mod tests {
 
     fn write(parts: &DatasetParts, component: usize, name: &str, rows: &Tensor) {
         let file = parts.folder().join(DatasetParts::file_name(component, name).unwrap());
-        tensorferry_io::save(file, &rows.clone().into()).unwrap();
+        tensorferry_io::save_npy(file, &rows.as_view()).unwrap();
     }
 
     fn spec(dtype: DType, row: &[usize]) -> TensorSpec {
