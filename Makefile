@@ -192,8 +192,8 @@ sanitize:
 	RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/address cargo +nightly test $$tests; \
 	RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/thread cargo +nightly test -Zbuild-std $$tests
 
-examples: build $(call have,frameworks demo)
-	for example in examples/*.py; do echo "== $$example"; $(VENV_PYTHON) "$$example"; done
+examples: build $(call have,frameworks demo $(if $(filter 1,$(RAY)),ray))
+	for example in $(if $(filter 1,$(RAY)),examples/*.py,$$(ls examples/*.py | grep -v /ray_)); do echo "== $$example"; $(VENV_PYTHON) "$$example"; done
 	for example in crates/*/examples/*.rs; do \
 		test -e "$$example" || continue; crate=$${example#crates/}; name=$$(basename "$$example" .rs); \
 		echo "== $$example"; cargo run --quiet --release -p "$${crate%%/*}" $(FEATURES) --example "$$name"; done

@@ -50,6 +50,8 @@ def cluster() -> Iterator[object]:
         warnings.simplefilter("ignore")
         patch.setenv("PYTHONPATH", path)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Reports of Train's workers are looked for at this interval.
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
         cluster = Cluster()
         for at in range(NODES):
             options = {"include_dashboard": False} if at == 0 else {}

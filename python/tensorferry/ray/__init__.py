@@ -26,6 +26,7 @@ except ModuleNotFoundError as error:
 
 from tensorferry.ray._convert import convert
 from tensorferry.ray._read import read
+from tensorferry.ray._train import TrainIterator, train_iterator
 from tensorferry.ray._write import write
 
-__all__ = ["convert", "read", "write"]
+__all__ = ["TrainIterator", "convert", "read", "train_iterator", "write"]

@@ -160,7 +160,9 @@ mod tests {
             .map(|part| Dataset::from_tensor_slices(part).unwrap())
             .reduce(|all, part| all.concatenate(&part).unwrap())
             .unwrap();
-        assert_eq!(all_ways(&loaded, 0), all_ways(&whole, 0));
+        whole.save(home.path().join("whole")).unwrap();
+        let in_one = Dataset::load(home.path().join("whole")).unwrap();
+        assert_eq!(all_ways(&loaded, 0), all_ways(&in_one, 0));
         assert_eq!(std::fs::read_dir(&path).unwrap().count(), 9);
         // It is a saved dataset, which another one replaces.
         whole.save(&path).unwrap();
