@@ -52,6 +52,7 @@ def cluster() -> Iterator[object]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # Reports of Train's workers are looked for at this interval.
         patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+        patch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")
         cluster = Cluster()
         for at in range(NODES):
             options = {"include_dashboard": False} if at == 0 else {}

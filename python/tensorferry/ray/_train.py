@@ -27,7 +27,7 @@ def train_iterator(
     """The batches of a worker of Ray Train: of ``dataset.for_rank()``, which has the elements of
     this worker alone. It begins where the checkpoint that Train restores was saved.
 
-    What counts is the rows that were consumed. A run that lost a node goes on with fewer workers,
+    What counts is the rows that were consumed. A run that lost a node continues with fewer workers,
     or more, or with another batch size, and each row comes once in the epoch.
 
     Args:
@@ -89,7 +89,7 @@ class TrainIterator:
     """The batches of one worker, epoch by epoch. Made by :func:`train_iterator`.
 
     Each ``for`` loop is the rest of an epoch: all of it, or what is left after a checkpoint. A loop
-    that is left early goes on with the next one.
+    that is left early is continued by the next one.
     """
 
     def __init__(self, dataset: Dataset, rank: _ranks.Rank, name: str) -> None:
