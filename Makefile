@@ -2,7 +2,8 @@
 #
 #   make demo       what it does, on real images
 #   make build      the package, built into .venv, and the command, target/release/tensorferry
-#   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB, and Grain; none: what needs no framework
+#   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB, and Grain; none: what needs no framework;
+#                   RAY=1 adds those of Ray
 #   make servers    SeaweedFS, Azurite and nginx, for the tests of object storage; make test calls it
 #   make test-tensorflow TENSORFLOW=2.16   the tests with another TensorFlow, in an environment of its own
 #   make lint       formatting, lints, types, workflows, documents in step with the code, `make msrv`
@@ -34,6 +35,8 @@ SHELL := bash
 
 VENV ?= .venv
 FRAMEWORKS ?= default
+# 1: the tests of Ray too, which start a cluster of three nodes.
+RAY ?=
 # Processes that run the Python tests. Each imports the frameworks, which takes about 2 GB.
 WORKERS ?= 2
 FUZZ_SECONDS ?= 30
@@ -73,7 +76,7 @@ $(VENV)/.have-benchmarks: benchmarks/requirements.txt | $(VENV)/.made
 	touch $@
 
 have = $(addprefix $(VENV)/.have-,$(1))
-TEST_GROUPS := $(if $(filter none,$(FRAMEWORKS)),,frameworks) test $(if $(filter all,$(FRAMEWORKS)),torch grain)
+TEST_GROUPS := $(if $(filter none,$(FRAMEWORKS)),,frameworks) test $(if $(filter all,$(FRAMEWORKS)),torch grain) $(if $(filter 1,$(RAY)),ray)
 
 # ---- the ways in
 
@@ -89,7 +92,7 @@ servers: $(call have,servers)
 
 test: build servers $(call have,$(TEST_GROUPS))
 	cargo test --workspace $(FEATURES)
-	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) TENSORFERRY_RAY=$(RAY) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # PYTHON has to be one that this TensorFlow has wheels for: PYTHON=python3.11 for all from 2.16 on.
 TENSORFLOW_PYTHON = .venv-tensorflow-$(TENSORFLOW)/bin/python
@@ -189,8 +192,8 @@ sanitize:
 	RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/address cargo +nightly test $$tests; \
 	RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/thread cargo +nightly test -Zbuild-std $$tests
 
-examples: build $(call have,frameworks demo)
-	for example in examples/*.py; do echo "== $$example"; $(VENV_PYTHON) "$$example"; done
+examples: build $(call have,frameworks demo $(if $(filter 1,$(RAY)),ray))
+	for example in $(if $(filter 1,$(RAY)),examples/*.py,$$(ls examples/*.py | grep -v /ray_)); do echo "== $$example"; $(VENV_PYTHON) "$$example"; done
 	for example in crates/*/examples/*.rs; do \
 		test -e "$$example" || continue; crate=$${example#crates/}; name=$$(basename "$$example" .rs); \
 		echo "== $$example"; cargo run --quiet --release -p "$${crate%%/*}" $(FEATURES) --example "$$name"; done

@@ -23,6 +23,8 @@ _Storage: TypeAlias = tuple[dict[str, str], tuple[str, int] | None] | None
 _IndexPart: TypeAlias = SupportsIndex | slice | EllipsisType | None
 #: A component of strings, whether there are several, their number, and the string to pad with.
 _StringPadding: TypeAlias = tuple[int, bool, int | None, bytes]
+# The number of a shard that a cluster writes, and whether it is finished.
+_ShardState: TypeAlias = tuple[int, bool]
 __all__ = [
     "Array",
     "Block",
@@ -30,6 +32,7 @@ __all__ = [
     "MapApart",
     "OpenedArrays",
     "Packer",
+    "PartsOfDataset",
     "Plan",
     "Source",
     "Tensor",
@@ -86,6 +89,7 @@ __all__ = [
     "register_ops",
     "request_counts",
     "run_command",
+    "run_inside",
     "sample_from_datasets",
     "save",
     "save_arrays",
@@ -353,6 +357,18 @@ def save_dataset(
     read_ahead: int | None,
     to: tuple[_Storage, bool | None],
 ) -> None: ...
+
+@final
+class PartsOfDataset:
+    def __new__(cls, path: _Path, to: tuple[_Storage, bool | None]) -> PartsOfDataset: ...
+    def folder(self) -> str | None: ...
+    @staticmethod
+    def file_name(component: int, part: str) -> str: ...
+    def finish(
+        self, components: Sequence[_Part], structure: str, parts: Sequence[tuple[str, int]]
+    ) -> None: ...
+    def abandon(self) -> None: ...
+
 def load_dataset(path: _Path, storage: _Storage) -> tuple[Plan, str | None]: ...
 def cast(plan: Plan, dtypes: Sequence[DTypeLike | None], casting: Casting) -> Plan: ...
 def scale(
@@ -551,5 +567,12 @@ def map(
     strings: tuple[Sequence[int], Sequence[int]] = ...,
 ) -> Plan: ...
 def cpus() -> int: ...
-def run_command(arguments: Sequence[str], facts: Callable[[int], str]) -> int: ...
+def run_command(
+    arguments: Sequence[str],
+    facts: Callable[[int], str],
+    shards: Callable[[list[int]], Iterator[_ShardState | None]],
+) -> int: ...
+def run_inside(
+    arguments: Sequence[str], shards: Callable[[list[int]], Iterator[_ShardState | None]]
+) -> tuple[int, str]: ...
 def register_ops(path: str) -> None: ...

@@ -4,6 +4,7 @@ wrong.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -24,6 +25,8 @@ def test_an_example_shows_what_it_claims(path, tmp_path, request) -> None:
     text = path.read_text(encoding="utf-8")
     if "import torch\n" in text:
         request.getfixturevalue("torch")
+    if "import ray\n" in text and os.environ.get("TENSORFERRY_RAY") != "1":
+        pytest.skip("make test RAY=1 runs the examples of Ray")
     short = ["--short"] if '"--short"' in text else []
     command = [sys.executable, str(path), *short]
     ran = subprocess.run(

@@ -14,12 +14,14 @@ mod usage;
 mod warnings;
 mod words;
 
-pub use doctor::Host;
+pub use doctor::{Elsewhere, Host, ShardState};
 
 use clap::{CommandFactory, Parser};
+use serde_json::json;
 use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 use std::time::Duration;
+use tensorferry::dataset::CancelToken;
 
 /// Work with arrays in files of any size: .npy, .npz, .safetensors, TFRecord and raw files.
 #[derive(Parser)]
@@ -56,18 +58,49 @@ pub fn run_in<T: Into<OsString> + Clone>(
     warnings::begin();
     let cancel = interrupt::cancel_token();
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let done = match command {
-        Command::Inspect(inspect) => inspect.run(&mut out, &cancel),
-        Command::Check(check) => check.run(&mut out, &cancel),
-        Command::Convert(convert) => convert.run(&mut out, &cancel),
-        Command::Stream(stream) => stream.run(&mut out, &cancel),
-        Command::Merge(merge) => merge.run(&mut out),
-        Command::Doctor(doctor) => doctor.run(host, &mut out, &cancel),
-        Command::Completions(completions) => completions.run(Command::command(), &mut out),
-    };
+    let done = command.run(host, &mut out, &cancel);
     // Output appears before the error.
     let flushed = out.flush();
     let status = outcome::status(done.and_then(|()| Ok(flushed?)));
     tensorferry::await_cleanup(CLEANUP);
     status
+}
+
+/// [`run_in`] as a function of a larger program: it handles no signals, and prints nothing but
+/// progress and warnings. Returns the exit status and the output, which for `--json` has the error
+/// too.
+pub fn run_inside<T: Into<OsString> + Clone>(
+    host: Option<&dyn Host>,
+    arguments: impl IntoIterator<Item = T>,
+    cancel: &CancelToken,
+) -> (u8, Vec<u8>) {
+    let mut out = Vec::new();
+    let done = match Command::try_parse_from(arguments) {
+        Ok(command) => command.run(host, &mut out, cancel),
+        Err(error) => {
+            let failure = outcome::wrong(error.to_string());
+            let written = writeln!(out, "{}", json!({"error": outcome::as_json(&failure)}));
+            written.map_err(Into::into).and(Err(failure))
+        }
+    };
+    (done.as_ref().err().map_or(0, outcome::status_of_failure), out)
+}
+
+impl Command {
+    fn run(
+        self,
+        host: Option<&dyn Host>,
+        out: &mut impl Write,
+        cancel: &CancelToken,
+    ) -> outcome::Outcome {
+        match self {
+            Self::Inspect(inspect) => inspect.run(out, cancel),
+            Self::Check(check) => check.run(out, cancel),
+            Self::Convert(convert) => convert.run(host, out, cancel),
+            Self::Stream(stream) => stream.run(out, cancel),
+            Self::Merge(merge) => merge.run(out),
+            Self::Doctor(doctor) => doctor.run(host, out, cancel),
+            Self::Completions(completions) => completions.run(Self::command(), out),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! How a command ends: its errors on stderr, and its exit status.
 
+use crate::doctor::Elsewhere;
 use crate::interrupt;
 use crate::words::printable;
 use serde_json::{Value, json};
@@ -39,6 +40,8 @@ pub(crate) enum Failure {
     Output(io::Error),
     /// A message for each array with values that do not fit.
     Misfits(Vec<String>),
+    /// An error of another process.
+    Elsewhere(Elsewhere),
     /// All errors were printed before; the worst has this exit status.
     Reported(u8),
 }
@@ -84,6 +87,7 @@ impl fmt::Display for Failure {
             Self::Library(error) => f.write_str(&message(error)),
             Self::Output(error) => write!(f, "stdout: {error}"),
             Self::Misfits(messages) => f.write_str(&messages.join("; ")),
+            Self::Elsewhere(error) => f.write_str(&error.message),
             Self::Reported(_) => Ok(()),
         }
     }
@@ -202,6 +206,7 @@ pub(crate) fn status_of_failure(failure: &Failure) -> u8 {
         Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => CLOSED_PIPE,
         Failure::Output(_) => SYSTEM,
         Failure::Misfits(_) => DATA,
+        Failure::Elsewhere(error) => error.exit_status,
         Failure::Reported(status) => *status,
     }
 }
@@ -211,10 +216,24 @@ pub(crate) fn as_json(failure: &Failure) -> Value {
     let code = match failure {
         Failure::Wrong(_) => "argument",
         Failure::Library(error) => error.code(),
+        Failure::Elsewhere(error) => &error.code,
         Failure::Output(_) => "io",
         Failure::Misfits(_) | Failure::Reported(_) => "values_do_not_fit",
     };
-    json!({"code": code, "message": failure.to_string(), "exit_status": status_of_failure(failure)})
+    let errno = match failure {
+        Failure::Library(error) => error.system().and_then(io::Error::raw_os_error),
+        Failure::Elsewhere(error) => error.errno,
+        _ => None,
+    };
+    let mut described = json!({
+        "code": code,
+        "message": failure.to_string(),
+        "exit_status": status_of_failure(failure),
+    });
+    if let Some(errno) = errno {
+        described["errno"] = json!(errno);
+    }
+    described
 }
 
 /// Prints the error of an outcome, and returns the exit status.

@@ -59,6 +59,7 @@ pub use execute::calls::{told, waited_for_others};
 pub use execute::iter::Iter;
 pub use execute::options::{Options, ReadAhead};
 pub use execute::stats::IterStats;
+pub use materialize::parts::DatasetParts;
 pub use materialize::save::DatasetWriter;
 pub use shuffle::shuffle::ShuffleOptions;
 pub use sources::generator::Generator;

@@ -6,7 +6,13 @@ import importlib.util
 import sys
 
 #: The package of each framework.
-_PACKAGES = {"tensorflow": "tensorflow", "torch": "torch", "jax": "jax", "keras": "keras"}
+_PACKAGES = {
+    "tensorflow": "tensorflow",
+    "torch": "torch",
+    "jax": "jax",
+    "keras": "keras",
+    "ray": "'ray[data]'",
+}
 
 
 def missing(error: ModuleNotFoundError, framework: str, who: str) -> ModuleNotFoundError:

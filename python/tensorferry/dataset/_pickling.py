@@ -11,6 +11,7 @@ import numpy as np
 
 from tensorferry import errors
 from tensorferry._convert import array_likes
+from tensorferry._files import paths
 from tensorferry._nest.structures import flatten, map_structure
 
 #: A method's name and arguments, a dataset's own first.
@@ -18,6 +19,9 @@ Recipe: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 #: The epoch of the next pass, the epoch that ``set_epoch`` set, and the seed that the last stage
 #: drew.
 Epochs: TypeAlias = tuple[int, int | None, int | None]
+
+#: Methods that open files, and their argument that names them.
+_OF_PATHS = {"load": "path", "from_files": "paths", "from_npy": "path"}
 
 
 def reduce_dataset(
@@ -40,7 +44,24 @@ def reduce_dataset(
     for leaf in _structure_leaves((*args, *kwargs.values())):
         if array_likes.is_array_like(leaf):
             _check_picklable(name, leaf)
+    if name in _OF_PATHS:
+        args, kwargs = _by_absolute_path(name, args, kwargs)
     return rebuild_dataset, (cls, name, _by_file(args), _by_file(kwargs), epochs)
+
+
+def _by_absolute_path(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments that another process reads with another current directory."""
+    if args:
+        return (_absolute(name, args[0]), *args[1:]), kwargs
+    word = _OF_PATHS[name]
+    return args, {**kwargs, word: _absolute(name, kwargs[word])}
+
+
+def _absolute(name: str, given: Any) -> Any:
+    several = paths.absolute(paths.several(given, name))
+    return several[0] if name == "load" else several
 
 
 def _structure_leaves(arguments: tuple[Any, ...]) -> list[Any]:

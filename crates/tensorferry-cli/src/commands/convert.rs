@@ -4,6 +4,7 @@ use crate::arguments::open::{All, OpenArgs};
 use crate::arguments::select::DTypes;
 use crate::arguments::size::Size;
 use crate::convert::{Journal, Target, TargetOptions, already_exists, exists, within};
+use crate::doctor::{Host, ShardState};
 use crate::outcome::{self, Failure, Outcome, complain, misfits, wrong};
 use crate::progress::{Unit, shown};
 use crate::words::printable;
@@ -12,6 +13,7 @@ use serde_json::json;
 use std::io::Write;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tensorferry::dataset::CancelToken;
 use tensorferry::{Casting, Error, Format, Mode, Progress, remove_leftovers};
@@ -44,6 +46,13 @@ pub(crate) struct Convert {
     /// Write files of this many rows: out.npy becomes out-00000-of-00012.npy and so on
     #[arg(long, value_name = "ROWS", value_parser = crate::arguments::size::rows)]
     shard_rows: Option<NonZero<usize>>,
+    /// Write the shards as tasks of the Ray cluster that RAY_ADDRESS names; without one, on this
+    /// machine. All nodes reach SRC and DST by these names. Needs Python, with ray[data]
+    #[arg(long, requires = "shard_rows")]
+    ray: bool,
+    /// Write this shard alone, which --ray has a task do
+    #[arg(long, hide = true, value_name = "NUMBER", requires = "shard_rows")]
+    only: Option<usize>,
     /// Compress the arrays of an .npz
     #[arg(long)]
     compress: bool,
@@ -71,8 +80,13 @@ pub(crate) struct Convert {
 const VERSION: u32 = 1;
 
 impl Convert {
-    pub(crate) fn run(&self, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
-        let done = self.convert(out, cancel);
+    pub(crate) fn run(
+        &self,
+        host: Option<&dyn Host>,
+        out: &mut dyn Write,
+        cancel: &CancelToken,
+    ) -> Outcome {
+        let done = self.convert(host, out, cancel);
         if let Err(failure) = &done
             && self.json
             && !matches!(failure, Failure::Output(_))
@@ -82,7 +96,12 @@ impl Convert {
         done
     }
 
-    fn convert(&self, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
+    fn convert(
+        &self,
+        host: Option<&dyn Host>,
+        out: &mut dyn Write,
+        cancel: &CancelToken,
+    ) -> Outcome {
         // Reading is as fast as mmap here, and survives a file that is truncated meanwhile.
         let All { arrays, metadata } =
             self.open.open_all(&self.sources, self.memory_limit, Mode::Read, cancel)?;
@@ -99,9 +118,12 @@ impl Convert {
             metadata,
             storage: self.open.storage(),
         })?;
+        if let Some(at) = self.only {
+            return self.one_shard(&target, at, out, cancel);
+        }
         let done = match (target.is_remote(), target.is_sharded()) {
-            (true, _) => self.objects(&target, out, cancel),
-            (false, true) => self.shards(&target, out, cancel),
+            (true, _) => self.objects(host, &target, out, cancel),
+            (false, true) => self.shards(host, &target, out, cancel),
             (false, false) => self.single(&target, out, cancel),
         };
         match done {
@@ -131,7 +153,13 @@ impl Convert {
     }
 
     /// Writes objects of a store. No journal is kept there: each object is whole.
-    fn objects(&self, target: &Target, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
+    fn objects(
+        &self,
+        host: Option<&dyn Host>,
+        target: &Target,
+        out: &mut dyn Write,
+        cancel: &CancelToken,
+    ) -> Outcome {
         if self.resume {
             return Err(wrong(format!(
                 "--resume: a conversion to a URL ({}) begins anew. Leave it out.",
@@ -145,11 +173,77 @@ impl Convert {
                 return Err(already_exists(&path, ""));
             }
         }
-        let (began, progress) = (Instant::now(), Progress::default());
-        shown(Unit::Bytes, Some(target.nbytes()), &|| progress.bytes(), self.quiet, || {
-            (0..target.len()).try_for_each(|at| target.write(at, self.force, &progress, cancel))
-        })?;
+        let began = Instant::now();
+        self.write_all(host, target, (0..target.len()).collect(), None, cancel)?;
         self.report(target, 0, began, out)
+    }
+
+    /// Writes one shard of several. An existing one is that of an earlier try: the command that
+    /// wants it looked for files before.
+    fn one_shard(
+        &self,
+        target: &Target,
+        at: usize,
+        out: &mut dyn Write,
+        cancel: &CancelToken,
+    ) -> Outcome {
+        if at >= target.len() {
+            return Err(wrong(format!("--only {at}: there are {} shards", target.len())));
+        }
+        remove_leftovers(target.path(at))?;
+        target.write(at, true, &Progress::default(), cancel)?;
+        if self.json {
+            writeln!(out, "{}", json!({"version": VERSION, "error": null}))?;
+        }
+        Ok(())
+    }
+
+    /// Writes shards, here or as tasks of a cluster, and records them.
+    fn write_all(
+        &self,
+        host: Option<&dyn Host>,
+        target: &Target,
+        shards: Vec<usize>,
+        mut journal: Option<&mut Journal>,
+        cancel: &CancelToken,
+    ) -> Outcome {
+        let (progress, elsewhere) = (Progress::default(), AtomicU64::new(0));
+        let total = shards.iter().map(|at| target.nbytes_of(*at)).sum();
+        let bytes = || progress.bytes() + elsewhere.load(Ordering::Relaxed);
+        shown(Unit::Bytes, Some(total), &bytes, self.quiet, || {
+            if !self.ray {
+                return shards.into_iter().try_for_each(|at| {
+                    remove_leftovers(target.path(at))?;
+                    target.write(at, self.force || !target.is_remote(), &progress, cancel)?;
+                    journal.as_mut().map_or(Ok(()), |journal| journal.add(at, &target.path(at)))
+                });
+            }
+            let Some(host) = host else {
+                return Err(wrong(
+                    "--ray: this program has no Python. Install the package, with: pip install \
+                    tensorferry 'ray[data]'",
+                ));
+            };
+            let mut recorded = Ok(());
+            let done = host.write_shards(&shards, &mut |shard| {
+                if let Some(ShardState::Finished(at)) = shard {
+                    elsewhere.fetch_add(target.nbytes_of(at), Ordering::Relaxed);
+                }
+                recorded = match (shard, &mut journal) {
+                    (Some(ShardState::Begun(at)), Some(journal)) => journal.begun(at),
+                    (Some(ShardState::Finished(at)), Some(journal)) => {
+                        journal.add(at, &target.path(at))
+                    }
+                    _ => Ok(()),
+                };
+                recorded.is_ok() && !cancel.is_cancelled()
+            });
+            recorded?;
+            if cancel.is_cancelled() {
+                return Err(Error::Interrupted.into());
+            }
+            done.map_err(Failure::Elsewhere)
+        })
     }
 
     fn single(&self, target: &Target, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
@@ -206,7 +300,13 @@ impl Convert {
         self.report(target, usize::try_from(kept).unwrap_or(usize::MAX), began, out)
     }
 
-    fn shards(&self, target: &Target, out: &mut dyn Write, cancel: &CancelToken) -> Outcome {
+    fn shards(
+        &self,
+        host: Option<&dyn Host>,
+        target: &Target,
+        out: &mut dyn Write,
+        cancel: &CancelToken,
+    ) -> Outcome {
         target.check_shards()?;
         let described = target.describe(self.casting, &self.open.describe())?;
         let mut journal =
@@ -220,16 +320,9 @@ impl Convert {
                 }
             };
         let finished = target.finished(&journal)?;
-        let (began, progress) = (Instant::now(), Progress::default());
-        let left = (0..target.len()).filter(|at| !finished.contains(at));
-        let total = left.clone().map(|at| target.nbytes_of(at)).sum();
-        let written = shown(Unit::Bytes, Some(total), &|| progress.bytes(), self.quiet, || {
-            left.into_iter().try_for_each(|at| -> Outcome {
-                remove_leftovers(target.path(at))?;
-                target.write(at, true, &progress, cancel)?;
-                journal.add(at, &target.path(at))
-            })
-        });
+        let began = Instant::now();
+        let left = (0..target.len()).filter(|at| !finished.contains(at)).collect();
+        let written = self.write_all(host, target, left, Some(&mut journal), cancel);
         if written.is_ok() || journal.finished().is_empty() {
             journal.remove()?;
         }

@@ -1,13 +1,14 @@
 //! The journal of a conversion: a file beside the target that records what is finished.
 //!
 //! The first line describes the conversion, the second says whether existing files may be replaced.
-//! Each further line is a finished file: its number, length and time of modification. A killed
+//! Each further line is a finished file: its number, length and time of modification; or, of a
+//! conversion by a cluster, the number alone of a file that a task is about to write. A killed
 //! process leaves the journal behind. Resuming compares the first line, and each file with its
 //! record. The journal is locked while a process writes it.
 
 use crate::outcome::{Failure, Outcome, io, wrong};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(crate) struct Journal {
     file: File,
     path: PathBuf,
     finished: BTreeMap<usize, Stamp>,
+    /// The files that tasks of a cluster were about to write.
+    begun: BTreeSet<usize>,
     /// Existing files may be replaced.
     force: bool,
 }
@@ -117,8 +120,13 @@ impl Journal {
         let mut lines = text[..whole].split_inclusive('\n');
         let before: Option<Value> = lines.next().and_then(|line| serde_json::from_str(line).ok());
         let force = lines.next() == Some(FORCE);
-        let finished = lines.filter_map(entry).collect();
-        Ok(Some((Self { file, path, finished, force }, difference(before.as_ref(), description))))
+        let lines: Vec<&str> = lines.collect();
+        let finished = lines.iter().filter_map(|line| entry(line)).collect();
+        let begun = lines.iter().filter_map(|line| begun(line)).collect();
+        Ok(Some((
+            Self { file, path, finished, begun, force },
+            difference(before.as_ref(), description),
+        )))
     }
 
     /// The journal of a single file, which records how far it is written. A journal of another
@@ -182,7 +190,8 @@ impl Journal {
             other => other.map_err(io("create", &path))?,
         };
         lock(&file, target)?;
-        let mut journal = Self { file, path, finished: BTreeMap::new(), force };
+        let mut journal =
+            Self { file, path, finished: BTreeMap::new(), begun: BTreeSet::new(), force };
         let rest = if force { FORCE } else { "false\n" };
         journal.line(&format!("{description}\n{rest}"))?;
         Ok(journal)
@@ -207,6 +216,19 @@ impl Journal {
         Ok(())
     }
 
+    /// Records that a task of a cluster is about to write a file.
+    pub(crate) fn begun(&mut self, at: usize) -> Outcome {
+        self.line(&format!("[{at}]\n"))?;
+        self.begun.insert(at);
+        Ok(())
+    }
+
+    /// Whether a file that is not finished may have been written all the same, just before the
+    /// process that records it was killed.
+    pub(crate) fn may_have_written(&self, at: usize) -> bool {
+        self.begun.contains(&at)
+    }
+
     /// Removes the journal: all files are finished, or none.
     pub(crate) fn remove(self) -> Outcome {
         Ok(fs::remove_file(&self.path).map_err(io("remove", &self.path))?)
@@ -221,6 +243,13 @@ fn entry(line: &str) -> Option<(usize, Stamp)> {
     let value: Value = serde_json::from_str(line).ok()?;
     let at = usize::try_from(value.get(0)?.as_u64()?).ok()?;
     Some((at, Stamp::read(&json!([value.get(1)?, value.get(2)?]))?))
+}
+
+fn begun(line: &str) -> Option<usize> {
+    match serde_json::from_str::<Vec<usize>>(line).ok()?.as_slice() {
+        [at] => Some(*at),
+        _ => None,
+    }
 }
 
 /// The first difference between two descriptions.

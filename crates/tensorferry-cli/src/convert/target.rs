@@ -339,8 +339,11 @@ impl Target {
             }
         }
         // The killed process may have renamed one more file than it recorded.
-        let mut others = (0..self.len())
-            .filter(|at| !journal.finished().contains_key(at) && exists(&self.path(*at)));
+        let mut others = (0..self.len()).filter(|at| {
+            !journal.finished().contains_key(at)
+                && !journal.may_have_written(*at)
+                && exists(&self.path(*at))
+        });
         let ours = (0..self.len()).find(|at| !journal.finished().contains_key(at));
         match others.find(|at| Some(*at) != ours && !force) {
             Some(at) => {

@@ -12,6 +12,40 @@ pub trait Host {
     /// # Errors
     /// A message, if the facts cannot be gathered.
     fn facts(&self, seconds: u64) -> Result<String, String>;
+
+    /// Has a cluster write the shards of `convert --ray`, each as `convert --only NUMBER` does.
+    /// Calls `next` with what becomes of each, and with `None` now and then. If that returns false,
+    /// what runs is cancelled.
+    ///
+    /// # Errors
+    /// The first error of a shard, or that of the cluster.
+    fn write_shards(
+        &self,
+        shards: &[usize],
+        next: &mut (dyn FnMut(Option<ShardState>) -> bool + Send),
+    ) -> Result<(), Elsewhere>;
+}
+
+/// What becomes of a shard that a cluster writes, by its number.
+#[derive(Clone, Copy, Debug)]
+pub enum ShardState {
+    /// A task is about to write it.
+    Begun(usize),
+    /// It is there.
+    Finished(usize),
+}
+
+/// The error of work in another process, as its `--json` says it.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// The stable code.
+    pub code: String,
+    /// The sentence.
+    pub message: String,
+    /// The exit status of the command.
+    pub exit_status: u8,
+    /// The number of the system's error, if it was one.
+    pub errno: Option<i32>,
 }
 
 pub(super) fn findings(host: &dyn Host, seconds: u64) -> Findings {
@@ -50,6 +84,14 @@ mod tests {
     impl Host for Said {
         fn facts(&self, _: u64) -> Result<String, String> {
             self.0.clone()
+        }
+
+        fn write_shards(
+            &self,
+            _: &[usize],
+            _: &mut (dyn FnMut(Option<ShardState>) -> bool + Send),
+        ) -> Result<(), Elsewhere> {
+            Ok(())
         }
     }
 

@@ -9,7 +9,7 @@ mod memory;
 mod system;
 
 pub(crate) use findings::Findings;
-pub use host::Host;
+pub use host::{Elsewhere, Host, ShardState};
 
 use crate::words::printable;
 use findings::Problem;

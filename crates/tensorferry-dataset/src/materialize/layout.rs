@@ -13,6 +13,10 @@
 //! says how the components nest, as the saving program describes it. bfloat16, for which NumPy has
 //! no code, is stored as uint16.
 //!
+//! A dataset that several processes wrote has version 2, and one field more:
+//! `"parts": [["00000-1f", 600], ["00001-2e", 400]]`, names and numbers of rows, in order.
+//! Component `0` of the first part is `0-00000-1f.npy`. Shapes are fully known.
+//!
 //! In an object store, the `.npy` files are in a folder beside `dataset.json`, which has one field
 //! more for its name: `"folder": "data-3f1c0a9e5b7d2468"`.
 //!
@@ -52,13 +56,27 @@ impl Part {
         format!("{component}{}", self.suffix())
     }
 
+    /// The name of the file that holds a component of some rows.
+    pub(crate) fn of_rows(component: usize, part: &str) -> String {
+        format!("{component}-{part}{}", Self::Values.suffix())
+    }
+
     /// Whether a file of that name may be part of a dataset.
     pub(crate) fn is_name(name: &str) -> bool {
         let number =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let of_rows = |text: &str| {
+            text.split_once('-').is_some_and(|(at, part)| number(at) && is_part_name(part))
+        };
         name == MANIFEST
             || Self::ALL.iter().any(|part| name.strip_suffix(part.suffix()).is_some_and(number))
+            || name.strip_suffix(Self::Values.suffix()).is_some_and(of_rows)
     }
+}
+
+/// Whether a part of a dataset may have that name.
+pub(crate) fn is_part_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// The dtype in which a `.npy` file stores values of `dtype`.

@@ -70,8 +70,10 @@ impl Dataset {
             structure => Some(structure.to_string()),
         };
         let dataset = match home.place {
-            Place::Local(_) => mapped(columns, manifest.components, manifest.cardinality)?,
-            Place::Remote(_) => requested(columns, &manifest.components, manifest.cardinality)?,
+            Place::Local(_) if manifest.parts.is_none() => {
+                mapped(columns, manifest.components, manifest.cardinality)?
+            }
+            _ => requested(columns, &manifest.components, manifest.cardinality)?,
         };
         Ok((dataset, structure))
     }
@@ -110,7 +112,7 @@ fn mapped(columns: Vec<Column>, specs: Vec<TensorSpec>, count: u64) -> Result<Da
     Ok(Dataset::of(Loaded { parts, spec, count }))
 }
 
-/// The elements of objects that are read on request.
+/// The elements of objects that are read on request, and of parts.
 fn requested(columns: Vec<Column>, specs: &[TensorSpec], count: u64) -> Result<Dataset> {
     let (mut parts, mut arrays) = (Vec::new(), Vec::new());
     for (column, spec) in columns.into_iter().zip(specs) {

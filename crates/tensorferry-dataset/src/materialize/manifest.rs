@@ -2,13 +2,16 @@
 
 use crate::error::{Result, malformed};
 use crate::materialize::home::Home;
-use crate::materialize::layout::{FORMAT, MANIFEST};
+use crate::materialize::layout::{FORMAT, MANIFEST, is_part_name};
 use serde_json::{Value, json};
 use tensorferry_core::{DType, Shape, TensorSpec};
 use tensorferry_io::storage::url::Place;
 
 const MAGIC: &str = "tensorferry.dataset";
 const VERSION: u64 = 1;
+
+/// The version of a dataset of parts.
+const OF_PARTS: u64 = 2;
 
 /// Maximum size of the file, in bytes.
 const LONGEST: u64 = 64 << 20;
@@ -22,6 +25,15 @@ pub(crate) struct Manifest {
     pub(crate) structure: Value,
     /// The folder of the other files, if they are not beside this one.
     pub(crate) folder: Option<String>,
+    /// The parts that hold the rows, in order, if there are several files.
+    pub(crate) parts: Option<Vec<PartRows>>,
+}
+
+/// Some of the rows, in files of their own.
+#[derive(Debug)]
+pub(crate) struct PartRows {
+    pub(crate) name: String,
+    pub(crate) rows: u64,
 }
 
 impl Manifest {
@@ -31,13 +43,16 @@ impl Manifest {
         let components: Vec<Value> = self.components.iter().map(component).collect();
         let mut manifest = json!({
             "format": MAGIC,
-            "version": VERSION,
+            "version": if self.parts.is_some() { OF_PARTS } else { VERSION },
             "cardinality": self.cardinality,
             "components": components,
             "structure": self.structure,
         });
         if let Some(folder) = &self.folder {
             manifest["folder"] = json!(folder);
+        }
+        if let Some(parts) = &self.parts {
+            manifest["parts"] = parts.iter().map(|part| json!([part.name, part.rows])).collect();
         }
         format!("{manifest:#}\n").into_bytes()
     }
@@ -70,8 +85,10 @@ impl Manifest {
             return Err(format!("not a saved dataset: expected \"format\": \"{MAGIC}\""));
         }
         let version = number(&manifest, "version")?;
-        if version != VERSION {
-            return Err(format!("it is of version {version}; this one reads version {VERSION}"));
+        if ![VERSION, OF_PARTS].contains(&version) {
+            return Err(format!(
+                "it is of version {version}; this one reads versions {VERSION} and {OF_PARTS}"
+            ));
         }
         let cardinality = number(&manifest, "cardinality")?;
         let components =
@@ -82,12 +99,33 @@ impl Manifest {
         }
         let structure = field(&manifest, "structure")?.clone();
         let folder = manifest.get("folder").map(folder).transpose()?;
-        Ok(Self { cardinality, components, structure, folder })
+        let parts = match version {
+            OF_PARTS => Some(parts(&manifest, cardinality)?),
+            _ => None,
+        };
+        Ok(Self { cardinality, components, structure, folder, parts })
     }
 }
 
 fn field<'a>(object: &'a Value, name: &str) -> Result<&'a Value, String> {
     object.get(name).ok_or_else(|| format!("\"{name}\" is missing"))
+}
+
+/// The parts, which hold as many rows as the dataset.
+fn parts(manifest: &Value, cardinality: u64) -> Result<Vec<PartRows>, String> {
+    let listed = field(manifest, "parts")?.as_array().filter(|parts| !parts.is_empty());
+    let part = |part: &Value| {
+        let name = part.get(0)?.as_str().filter(|name| is_part_name(name))?.to_owned();
+        Some(PartRows { name, rows: part.get(1)?.as_u64()? })
+    };
+    let parts: Vec<PartRows> = listed
+        .and_then(|parts| parts.iter().map(part).collect())
+        .ok_or("\"parts\" has to list names and numbers of rows")?;
+    let rows = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.rows));
+    match rows == Some(cardinality) {
+        true => Ok(parts),
+        false => Err(format!("its parts do not add up to {cardinality} elements")),
+    }
 }
 
 /// The name of a folder beside the manifest.

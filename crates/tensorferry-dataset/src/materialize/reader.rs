@@ -3,8 +3,8 @@
 
 use crate::error::{Error, Result, malformed};
 use crate::materialize::home::Home;
-use crate::materialize::layout::{FORMAT, Part, npy_dtype};
-use crate::materialize::manifest::Manifest;
+use crate::materialize::layout::{FORMAT, MANIFEST, Part, npy_dtype};
+use crate::materialize::manifest::{Manifest, PartRows};
 use crate::sources::ragged;
 use crate::sources::values::Values;
 use crate::stage::{Context, Hints};
@@ -47,9 +47,27 @@ pub(crate) struct Ragged {
 pub(crate) fn columns(home: &Home, manifest: &Manifest) -> Result<Vec<Column>> {
     let home = &manifest.folder.as_ref().map_or_else(|| home.clone(), |name| home.inner(name));
     let count = usize::try_from(manifest.cardinality).unwrap_or(usize::MAX);
-    let components =
-        manifest.components.iter().enumerate().map(|(at, spec)| component(home, at, spec, count));
+    let components = manifest.components.iter().enumerate().map(|(at, spec)| {
+        let Some(parts) = &manifest.parts else { return component(home, at, spec, count) };
+        let parts = parts.iter().map(|part| rows_of_part(home, at, spec, part));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        let mode = match home.place {
+            Place::Local(_) => Mode::Map,
+            Place::Remote(_) => Mode::Direct,
+        };
+        Ok(Column::Rows(shards::array(parts, mode)?.into()))
+    });
     components.collect()
+}
+
+/// The rows of a part.
+fn rows_of_part(home: &Home, at: usize, spec: &TensorSpec, part: &PartRows) -> Result<Located> {
+    let name = Part::of_rows(at, &part.name);
+    let Some(row) = spec.shape.as_fixed() else {
+        return Err(malformed(FORMAT, format!("{spec} in parts"), &home.path(MANIFEST)));
+    };
+    let rows = usize::try_from(part.rows).unwrap_or(usize::MAX);
+    located(home, &name, &TensorSpec::new(spec.dtype, Shape::fixed(&row).batched(Some(rows))))
 }
 
 fn component(home: &Home, at: usize, spec: &TensorSpec, count: usize) -> Result<Column> {

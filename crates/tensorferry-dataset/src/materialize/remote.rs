@@ -14,9 +14,10 @@ use crate::error::Result;
 use crate::materialize::home::{Home, folder, object};
 use crate::materialize::layout::{MANIFEST, Part};
 use crate::materialize::manifest::Manifest;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use tensorferry_io::ObjectInfo;
 use tensorferry_io::storage::objects::{list, remove, remove_soon};
 use tensorferry_io::storage::url::{Scheme, Url};
@@ -91,6 +92,23 @@ impl Folder {
         let created = ObjectWriter::create(&url, &options, 0, together)?;
         self.keys.push(url.key().to_owned());
         Ok(created)
+    }
+
+    /// The URL of its files.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.home.path(&self.name)
+    }
+
+    /// Removes the files that are not to be kept, those of other processes too.
+    pub(crate) fn remove_others(&self, keep: &BTreeSet<String>) -> Result<()> {
+        let folder = object(&self.url, &self.name);
+        let found = list(&folder, &self.options)?.into_iter().map(|object| object.key);
+        let kept = |key: &String| key.rsplit_once('/').is_some_and(|(_, name)| keep.contains(name));
+        let others: Vec<String> = found.filter(|key| !kept(key)).collect();
+        if !others.is_empty() {
+            remove(&folder, &others, &self.options)?;
+        }
+        Ok(())
     }
 
     /// Makes the dataset appear.

@@ -89,11 +89,7 @@ impl Dataset {
         if components.is_empty() {
             return Err(wrong("the elements hold no tensors".into()));
         }
-        let structure = match structure {
-            None => Value::Null,
-            Some(text) => serde_json::from_str(text)
-                .map_err(|error| wrong(format!("the structure is not JSON: {error}")))?,
-        };
+        let structure = self::structure(structure)?;
         let row = components
             .iter()
             .try_fold(0_usize, |sum, spec| Some(sum.saturating_add(spec.fixed()?.1)));
@@ -108,6 +104,15 @@ impl Dataset {
             stacked: row.is_some(),
         })
     }
+}
+
+/// How components nest, which is given as JSON.
+pub(crate) fn structure(text: Option<&str>) -> Result<Value> {
+    let Some(text) = text else { return Ok(Value::Null) };
+    serde_json::from_str(text).map_err(|error| Error::Argument {
+        stage: "save",
+        what: format!("the structure is not JSON: {error}"),
+    })
 }
 
 impl DatasetWriter {

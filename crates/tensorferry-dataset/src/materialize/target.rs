@@ -5,6 +5,7 @@ use crate::materialize::directory::{Directory, sync};
 use crate::materialize::layout::MANIFEST;
 use crate::materialize::manifest::Manifest;
 use crate::materialize::remote::Folder;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -52,6 +53,29 @@ impl Target {
             }
             Self::Remote(folder) => Ok(Output::Remote(Box::new(folder.create(name, together)?))),
         }
+    }
+
+    /// Where its files are written.
+    pub(crate) fn folder(&self) -> PathBuf {
+        match self {
+            Self::Local(directory) => directory.path().to_owned(),
+            Self::Remote(folder) => folder.path(),
+        }
+    }
+
+    /// Removes the files that are not to be kept, those of other processes too.
+    pub(crate) fn remove_others(&self, keep: &BTreeSet<String>) -> Result<()> {
+        let directory = match self {
+            Self::Local(directory) => directory.path(),
+            Self::Remote(folder) => return folder.remove_others(keep),
+        };
+        for entry in std::fs::read_dir(directory).map_err(io("read", directory))? {
+            let entry = entry.map_err(io("read", directory))?;
+            if !entry.file_name().to_str().is_some_and(|name| keep.contains(name)) {
+                std::fs::remove_file(entry.path()).map_err(io("remove", &entry.path()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the dataset appear, whose files are complete.

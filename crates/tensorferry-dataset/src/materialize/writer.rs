@@ -57,7 +57,8 @@ impl Writer {
         let files = components.iter().enumerate();
         let files = files.map(|(at, spec)| Component::new(&mut target, at, spec, together));
         let files = files.collect::<Result<_>>()?;
-        let manifest = Manifest { cardinality: 0, components, structure, folder: None };
+        let manifest =
+            Manifest { cardinality: 0, components, structure, folder: None, parts: None };
         Ok(Self { target, files, manifest })
     }
 

@@ -33,6 +33,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<packer::Packer>()?;
     module.add_class::<apart::MapApart>()?;
     module.add_class::<iterator::DatasetIterator>()?;
+    module.add_class::<stored::PartsOfDataset>()?;
     module.add_function(wrap_pyfunction!(sources::from_tensor_slices, module)?)?;
     module.add_function(wrap_pyfunction!(sources::from_tensors, module)?)?;
     module.add_function(wrap_pyfunction!(rows::open_rows, module)?)?;

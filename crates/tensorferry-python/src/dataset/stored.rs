@@ -1,16 +1,20 @@
-//! Saved datasets.
+//! Saved datasets, and parts of them that several processes write.
 
 use super::plan::Plan;
+use crate::dataset::spec;
 use crate::errors::OrRaise;
 use crate::files::path::fs_path;
 use crate::files::save::{Where, write_options};
 use crate::files::storage::{Storage, options};
+use crate::runtime::brief_lock::brief_lock;
 use crate::runtime::interrupt;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
+use std::ffi::OsString;
+use std::sync::Mutex;
 use std::time::Duration;
 use tensorferry::Error;
-use tensorferry::dataset::{CancelToken, Dataset, Options};
+use tensorferry::dataset::{CancelToken, Component, Dataset, DatasetParts, Options};
 
 /// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(20);
@@ -65,4 +69,66 @@ pub(crate) fn load_dataset(
     let (dataset, structure) =
         interruptible(py, &CancelToken::default(), || Dataset::load_nested(&path, &storage))?;
     Ok((dataset.into(), structure))
+}
+
+/// A dataset whose parts other processes write.
+#[pyclass(frozen, module = "tensorferry._internal")]
+pub(crate) struct PartsOfDataset {
+    parts: Mutex<Option<DatasetParts>>,
+    cancel: CancelToken,
+}
+
+#[pymethods]
+impl PartsOfDataset {
+    #[new]
+    fn new(path: &Bound<'_, PyAny>, to: Where) -> PyResult<Self> {
+        guard();
+        let (py, path, cancel) = (path.py(), fs_path(path)?, CancelToken::default());
+        let write = write_options(to, &cancel);
+        let parts = interruptible(py, &cancel, || DatasetParts::new(&path, &write))?;
+        Ok(Self { parts: Mutex::new(Some(parts)), cancel })
+    }
+
+    /// Where the files of parts are written; None after the dataset was finished or abandoned.
+    fn folder(&self) -> Option<OsString> {
+        let parts = brief_lock(&self.parts)?;
+        parts.as_ref().map(|parts| parts.folder().into_os_string())
+    }
+
+    /// The name of the file of a component that holds its rows of a part.
+    #[staticmethod]
+    fn file_name(py: Python<'_>, component: usize, part: &str) -> PyResult<String> {
+        DatasetParts::file_name(component, part).or_raise(py)
+    }
+
+    /// Makes the dataset appear, of these parts: their names and numbers of rows.
+    fn finish(
+        &self,
+        components: &Bound<'_, PyAny>,
+        structure: &str,
+        parts: Vec<(String, u64)>,
+    ) -> PyResult<()> {
+        guard();
+        let py = components.py();
+        let tensor = |part: Component| match part {
+            Component::Tensor(spec) => Some(spec),
+            _ => None,
+        };
+        let specs = spec::from_python(components)?.into_iter().filter_map(tensor).collect();
+        let Some(writing) = self.take() else { return Ok(()) };
+        interruptible(py, &self.cancel, || writing.finish(specs, Some(structure), parts))
+    }
+
+    /// Removes what was written.
+    fn abandon(&self, py: Python<'_>) -> PyResult<()> {
+        guard();
+        let Some(writing) = self.take() else { return Ok(()) };
+        interruptible(py, &self.cancel, || writing.abandon())
+    }
+}
+
+impl PartsOfDataset {
+    fn take(&self) -> Option<DatasetParts> {
+        brief_lock(&self.parts)?.take()
+    }
 }

@@ -1,0 +1,223 @@
+"""``write``: a Ray dataset as a saved dataset, whose parts the write tasks write."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
+import ray.data
+from ray.data.block import Block, BlockAccessor
+from ray.data.datasource import Datasink
+
+from tensorferry import _arguments, _internal, errors
+from tensorferry._files import paths
+from tensorferry._files.save import save
+from tensorferry._files.storage import destination
+from tensorferry._nest.structures import LEAF
+from tensorferry._typing import Path, StorageOptions
+from tensorferry.dataset._methods import saved_structure
+from tensorferry.ray._columns import ALONE
+
+_log = logging.getLogger("tensorferry")
+
+
+def write(
+    dataset: ray.data.Dataset,
+    path: Path,
+    *,
+    rows_per_file: SupportsIndex | None = None,
+    storage_options: StorageOptions | None = None,
+    overwrite: bool | None = None,
+    concurrency: int | None = None,
+) -> None:
+    """Writes a ``ray.data.Dataset`` to a directory or a store, for :meth:`Dataset.load`.
+
+    Each write task writes files of its own, and no rows pass through the driver. The dataset
+    appears whole or not at all, as that of :meth:`Dataset.save`: a directory gets its name, and an
+    object ``dataset.json`` is written, when all tasks have ended. What a killed task left is
+    removed then, and a failed write leaves nothing. Elements are in the order of ``dataset``,
+    which is executed with ``preserve_order`` for that.
+
+    Elements become dicts of the columns; of the column "data" alone, single arrays.
+
+    Args:
+        dataset: columns of numbers, each of rows of one shape.
+        path: a directory that all nodes reach under this path, or a URL: ``s3://bucket/name``,
+            ``gs://``, ``az://``, ``abfs://``.
+        rows_per_file: how many rows a file has at least; None for those of a block.
+        storage_options: how the store of a URL is reached: as for :func:`tensorferry.open`.
+        overwrite: whether a dataset that is there is replaced, or is an error. None to replace
+            one in a directory, and none in a store.
+        concurrency: the most write tasks that run at the same time.
+
+    Raises:
+        tensorferry.errors.InvalidArgumentError: there are no rows.
+        FileExistsError: a dataset already exists, and is not to be replaced.
+        OSError: the path exists and is not a saved dataset, or the system refuses.
+        ray.exceptions.RayTaskError: a column of strings, or of rows that differ in shape.
+
+    >>> import os, ray, tempfile, tensorferry as tfy
+    >>> from tensorferry.ray import write
+    >>> path = os.path.join(tempfile.mkdtemp(), "squares")
+    >>> squares = ray.data.range(4).map_batches(lambda batch: {"x": batch["id"] ** 2})
+    >>> write(squares, path)
+    >>> next(tfy.Dataset.load(path).batch(4).as_numpy_iterator())
+    {'x': array([0, 1, 4, 9])}
+    """
+    rows = None
+    if rows_per_file is not None:
+        rows = _arguments.positive(rows_per_file, "ray.write", "rows_per_file")
+    target = paths.absolute([paths.one(path, "ray.write")])[0]
+    parts = _internal.PartsOfDataset(target, destination("ray.write", storage_options, overwrite))
+    options = dataset.context.execution_options
+    before, options.preserve_order = options.preserve_order, True
+    try:
+        dataset.write_datasink(PartsDatasink(parts, storage_options, rows), concurrency=concurrency)
+    finally:
+        options.preserve_order = before
+        # Nothing is left to remove after success.
+        parts.abandon()
+
+
+class _Part(NamedTuple):
+    """Rows that a task wrote."""
+
+    task: int
+    number: int
+    name: str
+    rows: int
+    #: The name, dtype and row shape of each column.
+    columns: tuple[tuple[str, str, tuple[int, ...]], ...]
+
+
+class PartsDatasink(Datasink):  # type: ignore[misc]
+    """Writes blocks as parts of a saved dataset. The manifest, which names those that count, comes
+    last.
+    """
+
+    def __init__(
+        self,
+        parts: _internal.PartsOfDataset,
+        storage_options: StorageOptions | None,
+        rows: int | None,
+    ) -> None:
+        self._parts: _internal.PartsOfDataset | None = parts
+        self._folder = parts.folder()
+        self._options = storage_options
+        self._rows = rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The driver alone begins and ends the dataset.
+        return {**self.__dict__, "_parts": None}
+
+    def get_name(self) -> str:
+        return "Tensorferry"
+
+    @property
+    def min_rows_per_write(self) -> int | None:
+        return self._rows
+
+    def on_write_start(self, schema: Any = None) -> None:
+        """The folder was made before: Ray may pickle this object earlier."""
+
+    def write(self, blocks: Iterable[Block], ctx: Any) -> list[_Part]:
+        # A task that is run again writes files of other names.
+        attempt = uuid.uuid4().hex[:8]
+        return [
+            self._part(ctx.task_idx, number, attempt, columns)
+            for number, columns in enumerate(_joined(blocks, self._rows))
+        ]
+
+    def _part(self, task: int, number: int, attempt: str, columns: dict[str, Any]) -> _Part:
+        name = f"{task:06}-{number:04}-{attempt}"
+        described = []
+        for at, (column, values) in enumerate(columns.items()):
+            file = _internal.PartsOfDataset.file_name(at, name)
+            save(
+                _inside(str(self._folder), file),
+                values,
+                "npy",
+                storage_options=self._options,
+                overwrite=True,
+            )
+            described.append((column, values.dtype.name, values.shape[1:]))
+        return _Part(task, number, name, len(values), tuple(described))
+
+    def on_write_complete(self, write_result: Any) -> None:
+        parts = sorted(part for returned in write_result.write_returns for part in returned)
+        if not parts:
+            raise errors.make("argument", "ray.write: the dataset has no rows")
+        columns = parts[0].columns
+        other = next((part.columns for part in parts if part.columns != columns), None)
+        if other is not None:
+            raise errors.make(
+                "element_mismatch",
+                f"ray.write: some rows have the columns {_shown(columns)}, others {_shown(other)}. "
+                "Map them to one dtype and one shape.",
+            )
+        names = [name for name, _, _ in columns]
+        structure = LEAF if names == [ALONE] else dict.fromkeys(names, LEAF)
+        assert self._parts is not None
+        self._parts.finish(
+            [(dtype, shape) for _, dtype, shape in columns],
+            saved_structure.dumps(structure),
+            [(part.name, part.rows) for part in parts],
+        )
+
+    def on_write_failed(self, error: Exception) -> None:
+        if self._parts is None:
+            return
+        try:
+            self._parts.abandon()
+        except Exception as left:
+            _log.warning("ray.write: what the failed write left is not removed: %s", left)
+
+
+def _joined(blocks: Iterable[Block], rows: int | None) -> Iterator[dict[str, Any]]:
+    """The columns of blocks by name, in the order of a saved dataset; blocks are joined until they
+    have ``rows`` rows.
+    """
+    held: list[dict[str, Any]] = []
+    count = 0
+    for block in blocks:
+        accessor = BlockAccessor.for_block(block)
+        if accessor.num_rows() == 0:
+            continue
+        columns = accessor.to_numpy(sorted(accessor.column_names()))
+        for name, values in columns.items():
+            _check(name, values)
+        held.append(columns)
+        count += accessor.num_rows()
+        if rows is None or count >= rows:
+            yield _concatenated(held)
+            held, count = [], 0
+    if held:
+        yield _concatenated(held)
+
+
+def _concatenated(held: list[dict[str, Any]]) -> dict[str, Any]:
+    if len(held) == 1:
+        return held[0]
+    return {name: np.concatenate([columns[name] for columns in held]) for name in held[0]}
+
+
+def _check(name: str, values: Any) -> None:
+    if values.dtype.kind not in "biuf":
+        what = "strings, objects or rows of several shapes" if values.dtype == object else ""
+        raise errors.make(
+            "wrong_type",
+            f"ray.write: the column {name!r} holds {what or values.dtype}. Files of parts hold "
+            "numbers in rows of one shape: leave the column out, encode or pad it.",
+        )
+
+
+def _shown(columns: tuple[tuple[str, str, tuple[int, ...]], ...]) -> str:
+    return ", ".join(f"{name}: {dtype}{list(shape)}" for name, dtype, shape in columns)
+
+
+def _inside(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if _internal.is_remote(folder) else os.path.join(folder, name)
