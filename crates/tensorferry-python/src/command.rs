@@ -1,6 +1,7 @@
 //! The `tensorferry` command in a Python process.
 
 use crate::runtime::attach::{attached, call};
+use crate::runtime::exception::exception;
 use crate::runtime::interrupt;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
@@ -57,7 +58,7 @@ impl Host for Interpreter {
 /// An exception as an error of another process, which it has as attributes if it was one.
 fn elsewhere(error: PyErr) -> Elsewhere {
     let read = attached(|py| {
-        let value = error.value(py);
+        let value = exception(py, error);
         let code = value.getattr("code").and_then(|code| code.extract());
         let exit_status = value.getattr("exit_status").and_then(|status| status.extract());
         Ok(Elsewhere {

@@ -1,155 +1,221 @@
-"""``train_iterator``: the part of a Ray Train worker, whose position is in Train's checkpoint."""
+"""``train_iterator``: the batches of a worker of Ray Train, and their states in its checkpoints."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, SupportsIndex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from tensorferry import _arguments, _internal, _ranks, checkpoint, errors
-from tensorferry._frameworks import installed
 from tensorferry.dataset import Dataset
-from tensorferry.dataset._methods.checks import check
 
-_NAME = re.compile(r"[A-Za-z0-9_]+")
+if TYPE_CHECKING:
+    from ray.train import Checkpoint
+
+#: The file of a rank in a checkpoint.
+_NAME = "tensorferry-rank-{rank:05}-of-{world:05}.json"
+_PATTERN = re.compile(r"tensorferry-rank-(\d{5,})-of-(\d{5,})\.json")
 
 
 def train_iterator(
     dataset: Dataset,
-    batch_size: SupportsIndex | None = None,
     *,
+    batch_size: SupportsIndex,
     drop_remainder: bool = False,
-    name: str = "train",
+    checkpoint: Checkpoint | None = None,
 ) -> TrainIterator:
-    """The batches of a worker of Ray Train: of ``dataset.for_rank()``, which has the elements of
-    this worker alone. It begins where the checkpoint that Train restores was saved.
+    """The batches of this worker of Ray Train: call it in the training function, in all workers.
 
-    What counts is the rows that were consumed. A run that lost a node continues with fewer workers,
-    or more, or with another batch size, and each row comes once in the epoch.
+    Where Train restarts the workers, after a failure or with another number of them, they continue
+    with the rows that no worker had handed out when the last checkpoint was saved. The batch size
+    may change too.
 
     Args:
-        dataset: shuffled with a seed, or by a plan that all workers get, and not yet batched.
-        batch_size: the elements of a batch of each worker; None for single elements.
-        drop_remainder: whether to leave out a last batch of fewer elements.
-        name: of the iterator, if there are several: letters, digits and underscores.
+        dataset: rows with random access, the same in all workers: shuffled with a seed, and
+            neither sharded nor batched.
+        batch_size: rows of a batch of one worker, the same in all workers.
+        drop_remainder: whether an epoch ends with the last step in which all workers have a whole
+            batch. If False, each row comes once, so the last batches may be smaller, and a worker
+            that has no rows left in the last step receives ``None`` there.
+        checkpoint: where a new run starts. A checkpoint of this run comes first.
 
     Raises:
-        tensorferry.errors.InvalidArgumentError: the checkpoint has no state of this iterator, or
-            not that of every worker, or is one of another plan.
-        ModuleNotFoundError: Ray Train is not installed: ``pip install 'ray[train]'``.
+        tensorferry.errors.InvalidArgumentError: this process is not a worker of Train, the dataset
+            has no random access or no end, or the states of the checkpoint are not those of all
+            workers of one run of this dataset.
 
-    >>> import os, tempfile, tensorferry as tfy
-    >>> from ray.train import Checkpoint, RunConfig, ScalingConfig, report
-    >>> from ray.train.torch import TorchTrainer
+    >>> import ray.train, tempfile, tensorferry as tfy
+    >>> from ray.train import Checkpoint, ScalingConfig
+    >>> from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
     >>> from tensorferry.ray import train_iterator
-    >>> def train(config):
-    ...     rows = tfy.Dataset.range(12).shuffle(seed=7).with_format("numpy")
-    ...     batches = train_iterator(rows, batch_size=3)
+    >>> def train():
+    ...     rows = tfy.Dataset.range(10).shuffle(seed=7).with_format("numpy")
+    ...     batches = train_iterator(rows, batch_size=4)
     ...     for epoch in range(batches.epoch, 2):
     ...         for batch in batches:
-    ...             with tempfile.TemporaryDirectory() as folder:
-    ...                 batches.save(folder)  # beside the model's files
-    ...                 report({"epoch": epoch}, checkpoint=Checkpoint.from_directory(folder))
-    >>> trainer = TorchTrainer(
-    ...     train,
-    ...     scaling_config=ScalingConfig(num_workers=2),
-    ...     run_config=RunConfig(storage_path=tempfile.mkdtemp()),
-    ... )
-    >>> trainer.fit().metrics
-    {'epoch': 1}
+    ...             print(epoch, batch.tolist())
+    ...         with tempfile.TemporaryDirectory() as folder:
+    ...             batches.save(folder)  # in all workers; the first adds the model
+    ...             ray.train.report({}, Checkpoint.from_directory(folder))
+    >>> here = ScalingConfig(num_workers=0)  # in this process
+    >>> result = DataParallelTrainer(train, scaling_config=here).fit()
+    0 [0, 9, 4, 7]
+    0 [8, 3, 1, 5]
+    0 [6, 2]
+    1 [7, 5, 4, 6]
+    1 [0, 1, 3, 8]
+    1 [2, 9]
     """
-    check(dataset, "ray.train_iterator", "dataset")
-    if not _NAME.fullmatch(name):
+    import ray.train  # needs 'ray[train]', which Ray says if it is not there
+
+    rank = _ranks.find("train_iterator")
+    if rank.source != "Ray Train":
         raise errors.make(
             "argument",
-            f"ray.train_iterator: name has letters, digits and underscores, not {name!r}",
+            "train_iterator: this process is not a worker of Ray Train. Call it in the function "
+            "that the trainer is given; elsewhere, use for_rank.",
         )
-    try:
-        import ray.train
-    except ModuleNotFoundError as error:
-        raise installed.missing(error, "ray", "tensorferry.ray.train_iterator") from None
-
-    rank = _ranks.find("ray.train_iterator")
-    mine = dataset.for_rank(rank.rank, rank.world)
-    if batch_size is not None:
-        size = _arguments.positive(batch_size, "ray.train_iterator", "batch_size")
-        mine = mine.batch(size, drop_remainder=drop_remainder)
-    made = TrainIterator(mine, rank, name)
-    restored = ray.train.get_checkpoint() if rank.source == "Ray Train" else None
-    if restored is not None:
-        with restored.as_directory() as folder:
-            made.load(folder)
-    return made
+    size = _arguments.positive(batch_size, "train_iterator", "batch_size")
+    iterator = TrainIterator(dataset, size, drop_remainder, rank)
+    saved = ray.train.get_checkpoint() or checkpoint
+    if saved is not None:
+        iterator._resume(_read(saved))
+    return iterator
 
 
 class TrainIterator:
-    """The batches of one worker, epoch by epoch. Made by :func:`train_iterator`.
+    """The batches of one worker, from :func:`train_iterator`.
 
-    Each ``for`` loop is the rest of an epoch: all of it, or what is left after a checkpoint. A loop
-    that is left early is continued by the next one.
+    A loop over it ends with the epoch, after the same number of steps in all workers. The next loop
+    is the next epoch. A loop that is left early is continued by the next.
     """
 
-    def __init__(self, dataset: Dataset, rank: _ranks.Rank, name: str) -> None:
-        self._dataset, self._rank, self._name = dataset, rank, name
-        self._iterator: _internal.DatasetIterator | None = None
+    _pass: _internal.DatasetIterator
+    #: Rows of all workers that were left when this pass began, in this run.
+    _left: int
+    #: Steps of this pass: in all, and made.
+    _steps: int
+    _step: int
+    _ended: bool
+
+    def __init__(self, rows: Dataset, size: int, drop_remainder: bool, rank: _ranks.Rank) -> None:
+        if not rows._plan.is_indexed or rows.cardinality() < 0:
+            raise errors.make(
+                "argument",
+                "train_iterator: the dataset has no random access (filter, from_generator and the "
+                "like), or no end. Leave out repeat, since each loop is an epoch; save() the "
+                "result of a filter, and read that.",
+            )
+        self._rank, self._size, self._drop = rank, size, drop_remainder
+        self._all = len(rows)
+        part = rows.shard(rank.world, rank.rank)
+        self._dataset = part.batch(size, drop_remainder=drop_remainder)
+        #: Rows that earlier runs have handed out in this epoch, in all workers.
+        self._before = 0
+        self._begin()
 
     @property
     def epoch(self) -> int:
-        """The number of the epoch that the next loop is of, from 0."""
-        if self._iterator is None:
-            epoch, _, _ = self._dataset._plan.progress()
-            return epoch
-        return int(self._iterator.state_dict()["epoch"])
+        """The epoch of the last batch, or of the next if there was none yet; from 0."""
+        return int(self._pass.state_dict()["epoch"])
 
     def __iter__(self) -> Iterator[Any]:
-        current = self._current()
-        yield from current
-        # The epoch has ended, unless a state was loaded meanwhile.
-        if self._iterator is current:
-            self._iterator = None
+        if self._ended:
+            self._before = 0
+            self._begin()
+        return self
 
-    def state_dict(self) -> dict[str, Any]:
-        """The position of this worker: JSON, a few hundred bytes."""
-        return self._current().state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from a state of this worker, or from one that
-        :func:`tensorferry.checkpoint.merge` made of those of all workers.
-        """
-        iterator = iter(self._dataset)
-        iterator.load_state_dict(state)
-        self._iterator = iterator
+    def __next__(self) -> Any:
+        if self._step >= self._steps:
+            self._ended = True
+            raise StopIteration
+        batch = next(self._pass, None)
+        self._step += 1
+        return batch
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the position of this worker to a folder, which every worker reports to Train, as
-        ``Checkpoint.from_directory(folder)``: its part of one checkpoint.
+        """Writes the state of this worker to a file in a folder, of which
+        ``ray.train.Checkpoint.from_directory(folder)`` is reported. All workers have to do so:
+        Train puts their files into one checkpoint.
         """
-        path = Path(folder, self._file(self._rank.rank, self._rank.world))
-        path.write_text(json.dumps(self.state_dict()))
+        rank, world = self._rank.rank, self._rank.world
+        state = self._pass.state_dict()
+        part = _ceil(max(self._left - rank, 0), world)
+        saved = {
+            "state": state,
+            "before": self._before,
+            "rows": min(state["position"] * self._size, part),
+        }
+        path = os.path.join(folder, _NAME.format(rank=rank, world=world))
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(saved, file)
 
-    def load(self, folder: str | os.PathLike[str]) -> None:
-        """Continues from the positions of all workers of a checkpoint, however many they were.
+    def _begin(self) -> None:
+        self._pass = iter(self._dataset)
+        self._count()
 
-        Raises:
-            tensorferry.errors.InvalidArgumentError: the folder has no state of this iterator, or
-                not that of every worker, or is one of another plan.
-        """
-        found = sorted(Path(folder).glob(self._file("*", "*")))
-        if not found:
+    def _resume(self, saved: list[dict[str, Any]]) -> None:
+        """Continues where ranks have saved their states."""
+        self._pass.load_state_dict(checkpoint.merge(each["state"] for each in saved))
+        self._before = saved[0]["before"] + sum(each["rows"] for each in saved)
+        self._count()
+
+    def _count(self) -> None:
+        """The steps of this pass, in which ranks deal out the rows that are left in turn."""
+        self._ended, self._step = False, 0
+        self._left = self._all - self._before
+        world, size = self._rank.world, self._size
+        most = _ceil(_ceil(self._left, world), size)
+        self._steps = self._left // world // size if self._drop else most
+
+
+def _ceil(count: int, by: int) -> int:
+    return -(-count // by)
+
+
+def _read(saved: Checkpoint) -> list[dict[str, Any]]:
+    """What each rank has saved. Only these files are read, and not the model beside them."""
+    from pyarrow import fs
+
+    found = {}
+    for info in saved.filesystem.get_file_info(fs.FileSelector(saved.path)):
+        if name := _PATTERN.fullmatch(info.base_name):
+            found[int(name[1]), int(name[2])] = info.path
+    where = f"train_iterator: the checkpoint {saved.path}"
+    if not found:
+        raise errors.make(
+            "argument",
+            f"{where} holds no states of train_iterator. Call save(folder) in all workers before "
+            "the folder is reported.",
+        )
+    worlds = sorted({world for _, world in found})
+    if len(worlds) > 1:
+        raise errors.make(
+            "argument",
+            f"{where} holds states of runs with {worlds[0]} and with {worlds[1]} workers. Give "
+            "each report a checkpoint_dir_name of its own, or none.",
+        )
+    missing = sorted(set(range(worlds[0])) - {rank for rank, _ in found})
+    if missing:
+        raise errors.make(
+            "argument",
+            f"{where} holds no state of rank {missing[0]} of {worlds[0]}"
+            f"{f' and of {len(missing) - 1} more' if missing[1:] else ''}. Call save(folder) and "
+            "report the folder in all workers, not only in the first.",
+        )
+    states = []
+    for _, path in sorted(found.items()):
+        with saved.filesystem.open_input_stream(path) as file:
+            text = file.read()
+        try:
+            each = json.loads(text)
+            states.append({key: each[key] for key in ("state", "before", "rows")})
+        except (ValueError, TypeError, KeyError) as error:
             raise errors.make(
                 "argument",
-                f"ray.train_iterator: the checkpoint has no state of {self._name!r}. Each worker "
-                "writes its own before it reports: iterator.save(folder).",
-            )
-        self.load_state_dict(checkpoint.merge(json.loads(path.read_text()) for path in found))
-
-    def _current(self) -> _internal.DatasetIterator:
-        if self._iterator is None:
-            self._iterator = iter(self._dataset)
-        return self._iterator
-
-    def _file(self, rank: object, world: object) -> str:
-        return f"tensorferry-{self._name}-{rank}-of-{world}.json"
+                f"train_iterator: the state {path} is damaged ({error!r}). Resume from another "
+                "checkpoint.",
+            ) from None
+    return states
