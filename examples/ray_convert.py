@@ -43,7 +43,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="a thousand rows, for tests")
     rows = 8_000 if parser.parse_args().short else 200_000
-    ray.init(logging_level="ERROR", log_to_driver=False)
+    address = os.environ.get("RAY_ADDRESS", "local")
+    ray.init(address, logging_level="ERROR", log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -114,7 +114,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="train less")
     epochs = 3 if parser.parse_args().short else 10
-    ray.init(num_cpus=WORKERS, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    ray.init("local", num_cpus=WORKERS, include_dashboard=False, **quiet)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = write_rows(folder)

@@ -57,6 +57,8 @@ def cluster() -> Iterator[object]:
         for at in range(NODES):
             options = {"include_dashboard": False} if at == 0 else {}
             cluster.add_node(num_cpus=1, object_store_memory=200 << 20, **options)
+        # For processes that tests start. Another cluster may run on this machine.
+        patch.setenv("RAY_ADDRESS", cluster.address)
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
         logging.getLogger("ray").setLevel(logging.ERROR)
         logging.getLogger("ray.data").setLevel(logging.ERROR)

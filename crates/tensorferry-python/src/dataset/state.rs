@@ -2,6 +2,7 @@
 
 use crate::errors::{OrRaise, raise};
 use crate::runtime::exception::{exception, raised};
+use crate::runtime::unwinding::guard;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyTuple};
@@ -83,6 +84,7 @@ pub(crate) fn checkpoints(state: &Bound<'_, PyAny>) -> PyResult<(Vec<Checkpoint>
 /// One state of the states of all shards.
 #[pyfunction]
 pub(crate) fn merge_states<'py>(states: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    guard();
     let py = states.py();
     let (saved, _) = checkpoints(states)?;
     state_dict(py, &Checkpoint::merge(&saved).or_raise(py)?)

@@ -91,6 +91,7 @@ impl PartsOfDataset {
 
     /// Where the files of parts are written; None after the dataset was finished or abandoned.
     fn folder(&self) -> Option<OsString> {
+        guard();
         let parts = brief_lock(&self.parts)?;
         parts.as_ref().map(|parts| parts.folder().into_os_string())
     }
@@ -98,6 +99,7 @@ impl PartsOfDataset {
     /// The name of the file of a component that holds its rows of a part.
     #[staticmethod]
     fn file_name(py: Python<'_>, component: usize, part: &str) -> PyResult<String> {
+        guard();
         DatasetParts::file_name(component, part).or_raise(py)
     }
 
