@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ def pytest_collection_modifyitems(items) -> None:
 def pytest_make_collect_report(collector):
     """Without Ray, a file that imports it is skipped, unless the tests of Ray are asked for."""
     report = yield
-    if not WANTED and report.failed and "No module named 'ray'" in str(report.longrepr):
+    absent = re.compile(r"ModuleNotFoundError: (No module named 'ray|tensorferry\S* needs ray)")
+    if not WANTED and report.failed and absent.search(str(report.longrepr)):
         report.outcome = "skipped"
         report.longrepr = (str(collector.path), 1, "Skipped: make test RAY=1 installs Ray")
     return report
