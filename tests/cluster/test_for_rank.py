@@ -107,6 +107,7 @@ import torch.distributed as dist
 import tensorferry as tfy
 place, world, rank = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 dist.init_process_group("gloo", init_method=f"file://{place}", world_size=world, rank=rank)
+dist.barrier()  # one that ended would break the connections that others still make
 """
 GLOO = GROUP + REPORT + "\ndist.destroy_process_group()"
 REFUSED = """

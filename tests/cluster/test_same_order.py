@@ -72,6 +72,7 @@ def reader(batches):
     return lambda: iter(loader)
 
 found = orders(folder, reader)
+dist.barrier()
 dist.destroy_process_group()
 print(json.dumps(found))
 """  # fmt: skip
