@@ -7,6 +7,7 @@ reports, and a search that does not find what the pages hold. Prints the names o
 
 import argparse
 import concurrent.futures
+import contextlib
 import http.server
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 WIDTHS = (1280, 400)
 SCHEMES = ("light", "dark")
@@ -51,6 +53,11 @@ OVERFLOW = """() => {
   return root.scrollWidth > root.clientWidth ? root.scrollWidth : 0;
 }"""
 
+#: After a change of the width, a script of the site lets the keyboard reach what scrolls.
+REACHED = """() => [...document.querySelectorAll("pre > code")].every(
+  code => code.scrollWidth <= code.clientWidth || code.hasAttribute("tabindex"))"""
+REACHED_MS = 5000
+
 
 def chromium() -> str:
     """The path of the browser."""
@@ -81,6 +88,8 @@ class Visit:
             self.note(f"loads {url}")
 
     def axe(self, options: dict[str, object]) -> None:
+        with contextlib.suppress(PlaywrightTimeout):  # then axe-core says what is wrong
+            self.page.wait_for_function(REACHED, timeout=REACHED_MS)
         found = self.page.evaluate(AXE, options)
         for rule, help_, targets, count, message in found:
             self.note(f"axe: {rule}: {help_} ({count}: {', '.join(targets)}) {message}")
