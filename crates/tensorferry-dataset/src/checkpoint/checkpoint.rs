@@ -161,7 +161,8 @@ impl Checkpoint {
             let mut moved = Self { position, ..self };
             if epoch != moved.epoch {
                 // Rows that other runs handed out are those of their epoch.
-                (moved.epoch, moved.origins, moved.progress.skipped) = (epoch, Vec::new(), 0);
+                moved.progress = moved.progress.of_whole_epoch(&moved.origins);
+                (moved.epoch, moved.origins) = (epoch, Vec::new());
             }
             return Ok(moved);
         }

@@ -47,7 +47,7 @@ impl Checkpoint {
         }
         let mut merged = first.continued(positions(saved)?);
         if let Some(rows) = &mut merged.progress.rows {
-            *rows = rows.saturating_sub(saved.iter().map(Self::rows).sum());
+            *rows = saved.iter().fold(*rows, |left, saved| left.saturating_sub(saved.rows()));
         }
         merged.plan.part = Part { shards: 1, index: 0, ..merged.plan.part };
         // No plan has them: all resume as parts of the whole.

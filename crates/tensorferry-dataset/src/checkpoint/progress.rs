@@ -35,9 +35,14 @@ impl Progress {
 
     /// The same, where earlier runs have handed out rows of a sharded input.
     pub(crate) fn after(self, origins: &[Resharded]) -> Self {
-        let seen = origins.iter().flat_map(|origin| &origin.positions);
-        let seen = seen.fold(0_u64, |all, position| all.saturating_add(*position));
+        let seen = seen(origins);
         Self { rows: self.rows.map(|rows| rows.saturating_sub(seen)), ..self }
+    }
+
+    /// The same in an epoch of which these earlier runs have handed out nothing.
+    pub(crate) fn of_whole_epoch(self, origins: &[Resharded]) -> Self {
+        let seen = seen(origins);
+        Self { rows: self.rows.map(|rows| rows.saturating_add(seen)), skipped: 0, ..self }
     }
 
     /// Rows of a part.
@@ -57,4 +62,10 @@ impl Progress {
         let each = self.each.max(1);
         Some(if self.drops { rows / each } else { rows.div_ceil(each) })
     }
+}
+
+/// Rows that runs have handed out.
+fn seen(origins: &[Resharded]) -> u64 {
+    let positions = origins.iter().flat_map(|origin| &origin.positions);
+    positions.fold(0, |all, position| all.saturating_add(*position))
 }

@@ -203,3 +203,15 @@ fn what_cannot_be_merged_is_refused() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_state_moved_to_another_epoch_has_all_of_its_rows() -> Result<()> {
+    let made = Made { n: 40, kind: 0, stream: false };
+    let mut first = made.plan(6).iter();
+    first.by_ref().take(5).for_each(drop);
+    let resumed = made.part(2, 0, 3).resume(&first.checkpoint()?, &Options::default())?;
+    // 20 rows of this part of the next epoch, and as many of the other.
+    let next = resumed.checkpoint()?.moved(Epoch(1), 7)?;
+    assert_eq!(next.rows_handed_out(), Some(20));
+    Ok(())
+}
