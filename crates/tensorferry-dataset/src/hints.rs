@@ -29,6 +29,9 @@ pub(crate) struct Hints {
     pub(crate) remote_arrays: usize,
     /// Bytes of one group of each block shuffle.
     pub(crate) group_bytes: usize,
+    /// Elements are in the order of a block shuffle over rows that are read over a network:
+    /// neighbours are in the same blocks.
+    pub(crate) remote_groups: bool,
     /// How far ahead of the consumer the user wants elements to be computed.
     pub(crate) read_ahead: Option<ReadAhead>,
 }
@@ -48,6 +51,7 @@ impl Hints {
             direct_arrays: self.direct_arrays.saturating_add(other.direct_arrays),
             remote_arrays: self.remote_arrays.saturating_add(other.remote_arrays),
             group_bytes: self.group_bytes.saturating_add(other.group_bytes),
+            remote_groups: self.remote_groups || other.remote_groups,
             read_ahead: self.read_ahead.max(other.read_ahead),
         }
     }

@@ -22,6 +22,7 @@ use crate::names::Names;
 use crate::request::{Columns, RowPart};
 use crate::shuffle::prng::{Seed, mix};
 use crate::spec::{Cardinality, Component};
+use crate::transforms::select::shard::Parts;
 use crate::user_fn::function::{Capture, Captures, UserFn};
 use crate::user_fn::sessions::Sessions;
 use std::ops::Range;
@@ -186,8 +187,8 @@ pub(crate) struct CheckpointInfo<'a> {
     pub(crate) consumes: Option<u64>,
     /// For a stage whose `consumes` is a batch size, which may be another when a run resumes.
     pub(crate) batches: Option<Batches>,
-    /// The number of shards, and the index of this one.
-    pub(crate) shard: Option<(u64, u64)>,
+    /// The number of shards, the index of this one, and which elements they take.
+    pub(crate) shard: Option<(u64, u64, Parts)>,
     /// The stage is a part of another dataset's element, with passes of its own.
     pub(crate) is_window: bool,
 }

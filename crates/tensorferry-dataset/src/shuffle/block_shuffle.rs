@@ -239,7 +239,10 @@ impl BlockShuffle {
             return Ok(copied(requests)?);
         }
         let order = self.order(kind.round);
-        let mut goes_on = self.goes_on(first, last, len);
+        // A group costs no more requests than so many neighbours, one by one.
+        let is_cheap =
+            self.input.hints.remote_arrays > 0 && distance < len && len >= order.group_blocks();
+        let mut goes_on = self.goes_on(first, last, len) || is_cheap;
         if goes_on || first.index == 0 {
             budget.check(&kind, &order)?;
         }
@@ -339,10 +342,12 @@ impl Stage for BlockShuffle {
     fn hints(&self, inputs: Hints) -> Hints {
         let cx = Context::new(Epoch(0), CancelToken::default());
         let kind = self.kind(Columns::All, self.input.spec().len(), &cx);
+        let remote_groups = kind.is_some() && inputs.remote_arrays > 0;
         let group_bytes = kind.map_or(0, |kind| kind.group_bytes(&self.order(kind.round)));
         Hints {
             depends_on_epoch: self.reshuffle_each_iteration || inputs.depends_on_epoch,
             group_bytes: inputs.group_bytes.saturating_add(group_bytes),
+            remote_groups,
             ..inputs
         }
     }

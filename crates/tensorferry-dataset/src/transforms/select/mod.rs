@@ -17,3 +17,4 @@ pub(crate) mod split;
 pub(crate) mod stride;
 pub(crate) mod take;
 pub(crate) mod unique;
+pub(crate) mod unseen;
