@@ -22,7 +22,7 @@ use crate::names::Names;
 use crate::request::{Columns, RowPart};
 use crate::shuffle::prng::{Seed, mix};
 use crate::spec::{Cardinality, Component};
-use crate::transforms::select::shard::Parts;
+use crate::transforms::select::parts::Parts;
 use crate::user_fn::function::{Capture, Captures, UserFn};
 use crate::user_fn::sessions::Sessions;
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! The differences between a plan and the one that a checkpoint restores.
 
-use crate::transforms::select::shard::Parts;
+use crate::transforms::select::parts::Parts;
 use std::collections::VecDeque;
 
 /// Shard positions of an earlier run with another number of shards.

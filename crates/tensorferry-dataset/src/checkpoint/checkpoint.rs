@@ -9,7 +9,7 @@ use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stage::{Dataset, Epoch};
-use crate::transforms::select::shard::Parts;
+use crate::transforms::select::parts::Parts;
 
 /// The saved position of an iteration. [`Iter::checkpoint`](crate::execute::iter::Iter::checkpoint)
 /// makes it, and [`Dataset::resume`] continues from it.

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stack::{NESTED, at_depth};
 use crate::stage::Epoch;
-use crate::transforms::select::shard::Parts;
+use crate::transforms::select::parts::Parts;
 use tensorferry_core::{ByteOrder, DType, Tensor};
 use tensorferry_io::gather::rows_out::filled;
 use tensorferry_io::memory::room::{Room, collected};

@@ -4,7 +4,7 @@ use crate::checkpoint::checkpoint::Checkpoint;
 use crate::checkpoint::part::Part;
 use crate::checkpoint::reshard::positions;
 use crate::error::{Error, Result};
-use crate::transforms::select::shard::Parts;
+use crate::transforms::select::parts::Parts;
 
 impl Checkpoint {
     /// The checkpoint of a whole run, made of those of all its shards, in any order. Any number of

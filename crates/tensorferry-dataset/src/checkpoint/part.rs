@@ -3,7 +3,7 @@
 use crate::checkpoint::cut::{Cut, append};
 use crate::shuffle::prng;
 use crate::stage::Dataset;
-use crate::transforms::select::shard::Parts;
+use crate::transforms::select::parts::Parts;
 
 /// The part of a whole that a plan is: the shard, and a hash of everything else but the sizes of
 /// batches. A plan without `shard` is the only part of its whole.

@@ -239,7 +239,7 @@ impl BlockShuffle {
             return Ok(copied(requests)?);
         }
         let order = self.order(kind.round);
-        // A group costs no more requests than so many neighbours, one by one.
+        // A group costs no more requests than its number of blocks of neighbours, one by one.
         let is_cheap =
             self.input.hints.remote_arrays > 0 && distance < len && len >= order.group_blocks();
         let mut goes_on = self.goes_on(first, last, len) || is_cheap;

@@ -12,18 +12,9 @@ use crate::spec::Cardinality;
 use crate::stage::{
     CheckpointInfo, Context, Dataset, ElementIter, Elements, Locate, Stage, Step, step, value_of,
 };
+use crate::transforms::select::parts::Parts;
 use crate::transforms::select::unseen::{Unseen, part_of};
 use tensorferry_io::cancel::CancelToken;
-
-/// Which elements [`Dataset::shard_with`] gives to each worker. The parts of all workers are equally
-/// long, or the first ones are longer by one element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parts {
-    /// Worker `i` of `n` takes the elements `i`, `i + n`, `i + 2 * n` and so on.
-    Strided,
-    /// Each worker takes consecutive elements.
-    Contiguous,
-}
 
 struct Shard {
     input: Dataset,

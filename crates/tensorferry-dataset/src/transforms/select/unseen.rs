@@ -3,7 +3,7 @@
 use crate::checkpoint::change::Resharded;
 use crate::error::{Error, Result};
 use crate::spec::Cardinality;
-use crate::transforms::select::shard::Parts;
+use crate::transforms::select::parts::Parts;
 use std::fmt;
 
 /// The elements that a run of several shards has not returned, in the order of the input.
