@@ -141,7 +141,7 @@ impl Iter {
         let automatic = || match self.dataset.hints.sequential {
             // Functions may have side effects: read ahead just enough to keep two threads busy.
             true => 2,
-            false => 2 * self.options.threads(),
+            false => self.options.threads() + self.cx.threads().max(self.options.threads()),
         };
         self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
             // Reads overlap with the use of elements, and a waiting consumer can be interrupted.

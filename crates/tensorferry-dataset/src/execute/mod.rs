@@ -23,4 +23,6 @@ pub(crate) mod stats;
 pub(crate) mod workers;
 
 #[cfg(test)]
+mod network_tests;
+#[cfg(test)]
 mod tests;
