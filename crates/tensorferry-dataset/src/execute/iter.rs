@@ -8,6 +8,7 @@ use crate::execute::memory_budget::MemoryBudget;
 use crate::execute::options::Options;
 use crate::execute::options::ReadAhead;
 use crate::execute::producer::{Limits, Producer};
+use crate::execute::reach::Reach;
 use crate::execute::stats::IterStats;
 use crate::execute::workers::Workers;
 use crate::spec::Cardinality;
@@ -124,6 +125,8 @@ impl Iter {
     pub(crate) fn begin(&mut self, start: Start) -> Result<()> {
         self.position = start.position;
         (self.origins, self.skipped) = (start.origins, start.skipped);
+        let from = if self.dataset.is_indexed() { self.position } else { 0 };
+        self.cx.reach = Reach::of(&self.dataset, from).map(Arc::new);
         let ahead = self.ahead();
         self.mode = if self.dataset.is_indexed() {
             self.begin_indexed(ahead)?
@@ -138,7 +141,7 @@ impl Iter {
         let automatic = || match self.dataset.hints.sequential {
             // Functions may have side effects: read ahead just enough to keep two threads busy.
             true => 2,
-            false => 2 * self.options.threads(),
+            false => self.options.threads() + self.cx.threads().max(self.options.threads()),
         };
         self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
             // Reads overlap with the use of elements, and a waiting consumer can be interrupted.
