@@ -1,31 +1,39 @@
-//! [`Reach`]: the elements of each source that an iteration reads.
+//! [`Reach`]: the elements of each source, and of each shuffle, that an iteration reads.
 //!
 //! # Rationale
-//! Reading ahead over a network goes tens of megabytes beyond what was asked for. A plan that takes
-//! a part of its source says where that ends, so that nothing else is received.
+//! Reading ahead over a network goes tens of megabytes beyond what was asked for, and a shuffle in
+//! blocks reads the next group. A plan that takes a part says where that ends, so that nothing else
+//! is received.
 
 use crate::spec::Cardinality;
-use crate::stage::{Dataset, Elements};
+use crate::stage::{Dataset, Elements, Stage};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The elements of each source that one pass over a plan reads, or more.
+/// The elements of each source, and of each shuffle, that one pass over a plan reads, or more.
 #[derive(Debug, Default)]
 pub(crate) struct Reach(HashMap<usize, Range<u64>>);
 
 impl Reach {
     /// For a pass over an indexed plan from an element on, or over another plan. `None` if the plan
-    /// reads nothing over a network.
+    /// reads nothing ahead by itself.
     pub(crate) fn of(dataset: &Dataset, from: u64) -> Option<Self> {
         let mut reach = Self::default();
-        (dataset.hints.remote_arrays > 0).then(|| reach.add(dataset, from..u64::MAX))?;
+        let hints = &dataset.hints;
+        (hints.remote_arrays > 0 || hints.group_bytes > 0)
+            .then(|| reach.add(dataset, from..u64::MAX))?;
         Some(reach)
     }
 
-    /// The elements of a source that are read. `None` if it is not of the plan.
-    pub(crate) fn elements<S>(&self, source: &S) -> Option<Range<u64>> {
-        self.0.get(&std::ptr::from_ref(source).addr()).cloned()
+    /// The elements of a source or a shuffle that are read. `None` if it is not of the plan.
+    pub(crate) fn elements<S>(&self, stage: &S) -> Option<Range<u64>> {
+        self.0.get(&std::ptr::from_ref(stage).addr()).cloned()
+    }
+
+    fn record(&mut self, stage: &Arc<dyn Stage>, wanted: &Range<u64>) {
+        let known = self.0.entry(Arc::as_ptr(stage).addr()).or_insert(wanted.clone());
+        *known = known.start.min(wanted.start)..known.end.max(wanted.end);
     }
 
     fn add(&mut self, dataset: &Dataset, wanted: Range<u64>) {
@@ -51,11 +59,11 @@ impl Reach {
                 let (one, other) = (by.locate(wanted.start), by.locate(last));
                 self.add(input, one.min(other)..one.max(other).saturating_add(1));
             }
-            Elements::Indexed([], _) | Elements::InOrder([], _) => {
-                let known = self.0.entry(Arc::as_ptr(stage).addr()).or_insert(wanted.clone());
-                *known = known.start.min(wanted.start)..known.end.max(wanted.end);
-            }
+            Elements::Indexed([], _) | Elements::InOrder([], _) => self.record(stage, &wanted),
             Elements::Indexed([input], _) | Elements::InOrder([input], _) => {
+                if stage.permutes() {
+                    self.record(stage, &wanted);
+                }
                 let of =
                     |each: u64| wanted.start.saturating_mul(each)..wanted.end.saturating_mul(each);
                 let all = 0..u64::MAX;
@@ -71,17 +79,20 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BatchOptions;
     use crate::error::Result;
     use crate::order_tests::streamed;
     use crate::testing::{even, range};
+    use crate::{BatchOptions, Parts, ShuffleOptions};
 
     /// The elements of the only source that a pass reads.
     fn reach(dataset: &Dataset, from: u64) -> Range<u64> {
         let mut reach = Reach::default();
         reach.add(dataset, from..u64::MAX);
-        assert_eq!(reach.0.len(), 1);
-        reach.0.into_values().next().unwrap()
+        let mut source = &dataset.stage;
+        while let Some(input) = source.inputs().first() {
+            source = &input.stage;
+        }
+        reach.0[&Arc::as_ptr(source).addr()].clone()
     }
 
     #[test]
@@ -97,6 +108,17 @@ mod tests {
         assert_eq!(reach(&range(100).batch(10)?.take(Some(3)), 1), 10..30);
         assert_eq!(reach(&range(100).stride(90, -10, 4)?, 0), 60..91);
         assert_eq!(reach(&part.take(Some(0)), 0), 0..0);
+        Ok(())
+    }
+
+    #[test]
+    fn the_part_of_a_shuffle_is_known_and_its_source_is_read_whole() -> Result<()> {
+        let shuffled = range(100).shuffle_blocks(4, ShuffleOptions::seeded(7))?;
+        let part = shuffled.shard_with(3, 1, Parts::Contiguous)?;
+        let mut found = Reach::default();
+        found.add(&part.batch(8)?, 1..u64::MAX);
+        assert_eq!(found.0[&Arc::as_ptr(&shuffled.stage).addr()], 42..67);
+        assert_eq!(reach(&part.batch(8)?, 1), 0..100);
         Ok(())
     }
 

@@ -247,6 +247,9 @@ impl BlockShuffle {
             budget.check(&kind, &order)?;
         }
         let besides = order.number(last.index) - order.number(first.index);
+        // Groups after those of a part are not read ahead.
+        let reach = cx.reach.as_ref().and_then(|reach| reach.elements(self));
+        let all = reach.map_or(self.n, |reach| reach.end);
         let (mut rest, mut left) = (requests, Vec::new());
         while let Some(first) = rest.first() {
             let number = order.number(first.index);
@@ -270,8 +273,8 @@ impl BlockShuffle {
             let input = Input { order: &order, cancel: &cx.cancel, gather: &gather };
             group.copy(here, out, &input)?;
             let taken = here.last().map_or(0, |request| request.index + 1);
-            budget.taken(&group, taken, distance + 1, self.n);
-            if end < self.n
+            budget.taken(&group, taken, distance + 1, all);
+            if end < all
                 && let Some(next) = budget.next(&group, &order)
             {
                 next.keep_up(&group, taken, &input)?;
