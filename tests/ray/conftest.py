@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,5 +30,5 @@ def pytest_make_collect_report(collector):
 
 
 @pytest.fixture(autouse=True)
-def _connected(connected) -> Iterator[None]:
-    yield
+def _connected(connected) -> None:
+    """Also tests that do not name it."""
