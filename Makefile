@@ -3,7 +3,7 @@
 #   make demo       what it does, on real images
 #   make build      the package, built into .venv, and the command, target/release/tensorferry
 #   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB, and Grain; none: what needs no framework;
-#                   RAY=1 adds those of Ray
+#                   RAY=1 adds those of Ray, in a run of their own
 #   make servers    SeaweedFS, Azurite and nginx, for the tests of object storage; make test calls it
 #   make test-tensorflow TENSORFLOW=2.16   the tests with another TensorFlow, in an environment of its own
 #   make lint       formatting, lints, types, workflows, documents in step with the code, `make msrv`
@@ -35,8 +35,10 @@ SHELL := bash
 
 VENV ?= .venv
 FRAMEWORKS ?= default
-# 1: the tests of Ray too, which start a cluster of three nodes.
+# 1: the tests of Ray too, which start a cluster of three nodes. They run after the others, and in one process, which shares it.
 RAY ?=
+# Where they are.
+RAY_TESTS := tests/ray tests/cluster tests/docs/test_examples.py
 # Processes that run the Python tests. Each imports the frameworks, which takes about 2 GB.
 WORKERS ?= 2
 FUZZ_SECONDS ?= 30
@@ -92,7 +94,8 @@ servers: $(call have,servers)
 
 test: build servers $(call have,$(TEST_GROUPS))
 	cargo test --workspace $(FEATURES)
-	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) TENSORFERRY_RAY=$(RAY) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not ray'
+	$(if $(filter 1,$(RAY)),TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) TENSORFERRY_RAY=1 $(VENV_PYTHON) -m pytest -m ray $(RAY_TESTS))
 
 # PYTHON has to be one that this TensorFlow has wheels for: PYTHON=python3.11 for all from 2.16 on.
 TENSORFLOW_PYTHON = .venv-tensorflow-$(TENSORFLOW)/bin/python

@@ -27,7 +27,7 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
-pytest_plugins = ["tests.support.storage.fixtures"]
+pytest_plugins = ["tests.support.storage.fixtures", "tests.support.ray_cluster"]
 
 # In the background of a shell and under nohup, these signals are ignored, also by child processes
 # that tests interrupt.

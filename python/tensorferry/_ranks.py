@@ -50,7 +50,8 @@ def current_rank() -> Rank:
     torchrun sets; JAX, if ``jax.distributed`` is initialized, or its devices are known and those of
     several processes; the variable ``TF_CONFIG`` of ``tf.distribute``, whose chief and workers are
     counted. Without any, it is one process alone. No framework is imported for this, and JAX starts
-    no devices.
+    no devices. Train with ``num_workers=0`` trains in this process, and its context stays after
+    that: then any other source comes first.
 
     Raises:
         tensorferry.errors.InvalidArgumentError: two of them disagree, a variable is damaged, or
@@ -82,6 +83,8 @@ def find(stage: str, rank: SupportsIndex | None = None, world: SupportsIndex | N
             "found.",
         )
     found = [each for source in _SOURCES if (each := source(stage)) is not None]
+    if len(found) > 1 and found[0].source == "Ray Train" and _may_have_ended():
+        del found[0]
     for other in found[1:]:
         if (other.rank, other.world) != (found[0].rank, found[0].world):
             raise errors.make(
@@ -121,6 +124,14 @@ def _ray_train(stage: str) -> Rank | None:
     if world is None or (world == 1 and ".v2." not in type(context).__module__):
         return None
     return Rank(int(rank), int(world), "Ray Train")
+
+
+def _may_have_ended() -> bool:
+    """Whether the context of Train is that of a run in this process (``num_workers=0``), of which
+    Ray does not say that it has ended. It then says less than any other source.
+    """
+    context = sys.modules["ray.train"].get_context()
+    return type(context).__name__ == "LocalTrainContext" and context.get_world_size() == 1
 
 
 def _torch(stage: str) -> Rank | None:

@@ -1,5 +1,5 @@
 """One order, bit for bit, whatever reads a plan: random plans in this process, in processes of
-PyTorch, JAX and ``tf.distribute``, and in Grain. Each process reads all plans.
+PyTorch, JAX and ``tf.distribute``, in tasks of Ray, and in Grain. Each process reads all plans.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.random_plans import COUNT, digests, plan, write_files
+from tests.support.random_plans import COUNT, digests, is_in_memory, plan, write_files
 from tests.support.ranks import free_ports, run_together, tf_configs
 
 EPOCHS = 2
@@ -157,3 +157,24 @@ def test_grain(grain, folder, local) -> None:
             epochs.append(digests(made.to_iter_dataset() if len(made) else []))
         found.append(epochs)
     check([found], local)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_tasks_of_ray(connected, folder, local, workers) -> None:
+    from tensorferry.ray import read
+
+    compared = 0
+    for number in range(COUNT):
+        if is_in_memory(number):  # tasks carry no rows
+            continue
+        data, size = plan(number, folder)
+        for epoch in range(EPOCHS):
+            # Five tasks run at a time on three processors, and there are more of them than workers.
+            found = read(data, override_num_blocks=2 * workers, concurrency=workers, num_cpus=3 / 5)
+            assert digests(found.iter_batches(batch_size=size)) == local[number][epoch], (
+                f"plan {number}, epoch {epoch}"
+            )
+            compared += 1
+    assert compared == 3 / 4 * COUNT * EPOCHS

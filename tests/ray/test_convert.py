@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 import tensorferry as tfy
-from tensorferry.ray import convert
+from tensorferry.ray import _convert, convert
 
 from tests.support import ray_workers
 
@@ -129,23 +129,34 @@ def slow_source(tmp_path):
     return path
 
 
-def test_the_shard_of_a_killed_worker_is_done_again(slow_source, folders):
+@pytest.mark.parametrize("at", ["begun", "written"])
+def test_the_shard_of_a_killed_worker_is_done_again(slow_source, folders, monkeypatch, at):
     one, other = folders
-    options = {"shard_rows": 500_000, "dtype": "float32"}
     ran = _command(slow_source, one / "y.npy", "--shard-rows=500000", "--dtype=float32")
     assert ran.returncode == 0, ran.stderr
-    killed: list[int] = []
+    markers, write = other.parent, _convert._write
 
-    def kill() -> None:
-        for _ in range(3):
-            killed.append(ray_workers.kill_one("_write"))
-            time.sleep(0.3)
+    def killed(command, number, folder):
+        """Kills its process, once for each of two shards."""
+        marker = markers / f"killed-{number}"
+        if at == "begun" and number in (1, 4):
+            # In the middle of its work, as the file of the shard under its first name shows.
+            before = set(other.iterdir())
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    shards = convert(slow_source, other / "y.npy", **options)
-    killer.join()
-    assert len(killed) >= 1
+            def kill():
+                while not set(other.iterdir()) - before:
+                    time.sleep(0.001)
+                ray_workers.kill_once(marker)
+
+            threading.Thread(target=kill, daemon=True).start()
+        done = write(command, number, folder)
+        if number in (1, 4):
+            ray_workers.kill_once(marker)
+        return done
+
+    monkeypatch.setattr(_convert, "_write", killed)
+    shards = convert(slow_source, other / "y.npy", shard_rows=500_000, dtype="float32")
+    assert sorted(file.name for file in markers.glob("killed-*")) == ["killed-1", "killed-4"]
     assert len(shards) == 6
     assert _files(other) == _files(one)
 

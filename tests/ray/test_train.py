@@ -11,6 +11,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -231,6 +233,30 @@ def test_states_of_another_dataset_are_refused(tmp_path) -> None:
     saved = _read(save(tmp_path, 2))
     with pytest.raises(errors.InvalidArgumentError, match="another plan"):
         ranks(1, 4, 21)[0]._resume(saved)
+
+
+AFTER_A_LOCAL_RUN = """
+import os
+import tensorferry as tfy
+from ray.train import ScalingConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+def train():
+    print(tfy.current_rank())
+
+DataParallelTrainer(train, scaling_config=ScalingConfig(num_workers=0)).fit()
+os.environ.update(RANK="1", WORLD_SIZE="2")
+print(tfy.current_rank())
+"""
+
+
+def test_what_a_run_in_this_process_leaves_contradicts_no_other_source() -> None:
+    """A process of its own: the context stays."""
+    ran = subprocess.run(
+        [sys.executable, "-c", AFTER_A_LOCAL_RUN], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == ["rank 0 of 1 (Ray Train)", "rank 1 of 2 (torchrun)"]
 
 
 def test_outside_of_a_worker_it_is_refused() -> None:

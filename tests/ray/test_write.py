@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -144,19 +142,15 @@ def test_what_is_there_is_replaced_only_if_it_is_a_dataset(source, tmp_path):
 
 
 def test_a_killed_task_is_done_again_and_leaves_no_file(source, tmp_path):
-    slow = read(source, override_num_blocks=6).map_batches(_slow, batch_size=50)
-    killed: list[int] = []
-    killer = threading.Thread(target=lambda: killed.append(ray_workers.kill_one("Write")))
-    killer.start()
-    write(slow, tmp_path / "saved")
-    killer.join()
-    assert killed
+    # A batch becomes a block, and a block a file: the killed task has written two.
+    ray.data.DataContext.get_current().target_max_block_size = 50 * 160
+    killed = read(source, batch_size=50, override_num_blocks=4).map_batches(
+        ray_workers.KilledAt(tmp_path / "killed", "y", 630), batch_size=50
+    )
+    write(killed, tmp_path / "saved")
+    assert (tmp_path / "killed").exists()
     loaded = tfy.Dataset.load(tmp_path / "saved")
     assert _same(loaded, list(tfy.Dataset.from_files(source).as_numpy_iterator()))
     parts = json.loads((tmp_path / "saved" / "dataset.json").read_text())["parts"]
+    assert len(parts) == ROWS // 50
     assert len(list((tmp_path / "saved").iterdir())) == 1 + 3 * len(parts)
-
-
-def _slow(batch):
-    time.sleep(0.2)
-    return batch

@@ -19,10 +19,11 @@ COUNT = 24
 
 
 def write_files(folder: Path) -> None:
-    """The arrays of plans over files: two shards of 17 and 20 rows."""
+    """The arrays of plans over files: two shards of 17 and 20 rows, and a saved dataset."""
     drawn = np.random.default_rng(7)
     for at, length in enumerate((17, 20)):
         np.save(folder / f"part-{at}.npy", drawn.standard_normal((length, 3)).astype(np.float32))
+    _memory(folder).shuffle(seed=1).save(folder / "saved")
 
 
 def _memory(folder: Path) -> tfy.Dataset:
@@ -36,6 +37,10 @@ def _memory(folder: Path) -> tfy.Dataset:
     )
 
 
+def _saved(folder: Path) -> tfy.Dataset:
+    return tfy.Dataset.load(folder / "saved")
+
+
 def _files(folder: Path) -> tfy.Dataset:
     return tfy.Dataset.from_files([folder / "part-0.npy", folder / "part-1.npy"])
 
@@ -44,6 +49,7 @@ SOURCES: tuple[Callable[[Path], tfy.Dataset], ...] = (
     lambda folder: tfy.Dataset.range(5, 70, 2),
     _memory,
     _files,
+    _saved,
 )
 
 Stage = Callable[[random.Random, tfy.Dataset], tfy.Dataset]
@@ -80,6 +86,11 @@ def plan(number: int, folder: Path) -> tuple[tfy.Dataset, int]:
     if draw.random() < 0.7:
         data = data.shuffle(seed=draw.getrandbits(9))
     return data, draw.randint(1, 6)
+
+
+def is_in_memory(number: int) -> bool:
+    """Whether a plan holds its rows, and not only which files have them."""
+    return SOURCES[number % len(SOURCES)] is _memory
 
 
 def digests(batches: Iterable[Any]) -> list[str]:

@@ -1,11 +1,41 @@
-"""The worker processes of a Ray cluster that this process started."""
+"""Worker processes of Ray that end themselves, each at a point that the test names, and those that
+run.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
+from typing import Any
+
+
+def kill_once(marker: Path) -> None:
+    """Kills this process as ``kill -9`` does, unless a process was killed for this file before."""
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class KilledAt:
+    """A function of rows or batches, of which one kills the process that computes it. Once.
+
+    Args:
+        marker: a file that does not exist. It exists after the kill.
+        component: that to look in; None for elements that are one array.
+        value: which ends the process.
+    """
+
+    def __init__(self, marker: Path, component: str | None, value: int) -> None:
+        self.marker, self.component, self.value = marker, component, value
+
+    def __call__(self, element: Any) -> Any:
+        looked = element if self.component is None else element[self.component]
+        if (looked == self.value).any():
+            kill_once(self.marker)
+        return element
 
 
 def _parents() -> dict[int, int]:
@@ -37,14 +67,3 @@ def running(task: str) -> list[int]:
             if title.startswith(b"ray::") and task.encode() in title:
                 found.append(process)
     return found
-
-
-def kill_one(task: str, seconds: float = 60) -> int:
-    """Kills a worker that runs a task, once there is one."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        for process in running(task):
-            os.kill(process, signal.SIGKILL)
-            return process
-        time.sleep(0.01)
-    raise AssertionError(f"no worker ran {task}")

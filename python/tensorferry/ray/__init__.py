@@ -24,9 +24,10 @@ try:
 except ModuleNotFoundError as error:
     raise installed.missing(error, "ray", "tensorferry.ray") from None
 
+from tensorferry.ray._batches import iter_batches
 from tensorferry.ray._convert import convert
 from tensorferry.ray._read import read
 from tensorferry.ray._train import TrainIterator, train_iterator
 from tensorferry.ray._write import write
 
-__all__ = ["TrainIterator", "convert", "read", "train_iterator", "write"]
+__all__ = ["TrainIterator", "convert", "iter_batches", "read", "train_iterator", "write"]
