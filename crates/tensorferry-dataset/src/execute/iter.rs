@@ -42,7 +42,7 @@ enum Mode {
     /// Element by element in the caller's thread; the field is the number of elements.
     Indexed(u64),
     /// Any element on any thread.
-    Workers(Workers),
+    Workers(Box<Workers>),
     /// In order in the caller's thread, after the prefetched elements of a restored checkpoint.
     Inline(Box<dyn ElementIter>, VecDeque<Result<Element>>),
     /// In order on a thread of its own.
@@ -166,7 +166,8 @@ impl Iter {
         }
         if !self.dataset.hints.sequential {
             let (dataset, cx) = (self.dataset.clone(), self.cx.clone());
-            return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead)));
+            let workers = Workers::new(dataset, cx, self.position, len, ahead);
+            return Ok(Mode::Workers(Box::new(workers)));
         }
         let mut iter = self.dataset.element_iter(&self.cx)?;
         iter.restore(&State::Int(self.position))?;
