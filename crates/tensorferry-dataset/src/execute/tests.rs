@@ -203,6 +203,34 @@ fn errors_and_panics_stand_in_the_place_of_their_element_and_iteration_goes_on()
     }
 }
 
+/// As where a network is down: an error does not wait for the next elements of its group, each of
+/// which may take as long to fail.
+#[test]
+fn an_error_is_handed_out_before_the_next_elements_are_computed() {
+    let (begun, allowed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, gate) = (Arc::clone(&begun), Arc::clone(&allowed));
+    let source = made(1000, move |index, cx| {
+        counted.fetch_max(index as usize, Ordering::Relaxed);
+        if index > 300 {
+            while gate.load(Ordering::Relaxed) < index as usize {
+                cx.cancel.check()?;
+                std::thread::yield_now();
+            }
+        }
+        match index {
+            300.. => Err(Error::ElementMismatch { what: index.to_string() }),
+            _ => Ok(value(index)),
+        }
+    });
+    let mut iter = Dataset::of(source).iter_with(Epoch(0), &options(1, 64));
+    assert!(iter.by_ref().take(300).all(|element| element.is_ok()));
+    for index in 300..400 {
+        assert!(matches!(iter.next(), Some(Err(_))), "{index}");
+        allowed.store(index + 1, Ordering::Relaxed);
+    }
+    assert!(begun.load(Ordering::Relaxed) >= 399);
+}
+
 #[test]
 fn an_error_that_waits_in_the_read_ahead_is_saved_with_it() {
     let dataset = Dataset::of(Made { indexed: false, sequential: true, ..failing() });

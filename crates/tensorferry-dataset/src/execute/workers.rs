@@ -110,7 +110,9 @@ struct Queue {
 
 struct Slot {
     ticket: Ticket,
+    /// The elements that are done and not taken, and whether they are the last of the group.
     done: Option<Group>,
+    is_whole: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -222,7 +224,7 @@ impl Work {
         self.ahead.max(AHEAD_BYTES / cost.bytes.max(LEAST_BYTES))
     }
 
-    /// Computes elements in order: fewer than `len` if interrupted.
+    /// Computes elements in order: fewer than `len` if interrupted, or if the last one is an error.
     fn compute(&self, start: u64, len: usize) -> (Group, Cost) {
         let began = Instant::now();
         let mut bytes = 0;
@@ -233,9 +235,13 @@ impl Work {
                 break;
             }
             bytes = element.as_ref().map_or(0, |element| element_bytes(element)).max(bytes);
+            let failed = element.is_err();
             group.push(element);
+            if failed {
+                break;
+            }
         }
-        let len = u32::try_from(len).unwrap_or(u32::MAX).max(1);
+        let len = u32::try_from(group.len()).unwrap_or(u32::MAX).max(1);
         (group, Cost { bytes, time: began.elapsed() / len })
     }
 }
@@ -334,8 +340,7 @@ impl Shared {
             helped = true;
         }
         loop {
-            if let Some(done) = queue.groups.front_mut().and_then(|slot| slot.done.take()) {
-                queue.take_first();
+            if let Some(done) = queue.take_done() {
                 self.wake_one(&queue);
                 return Poll::Ready(Some(done));
             }
@@ -347,7 +352,7 @@ impl Shared {
             }
             let now = Instant::now();
             let late = deadline.is_some_and(|deadline| deadline <= now);
-            if (queue.threads == 0 || queue.group_time(&self.work) < LONG)
+            if (queue.threads == 0 || self.may_help(&queue))
                 && !(late && helped)
                 && let Some(ticket) = queue.claim(&self.work)
             {
@@ -370,6 +375,12 @@ impl Shared {
         }
     }
 
+    /// Whether the consumer computes other groups while it waits. Not those of a network, each of
+    /// which may take as long as its deadline: the group that it waits for may be done long before.
+    fn may_help(&self, queue: &Queue) -> bool {
+        self.work.dataset.hints.remote_arrays == 0 && queue.group_time(&self.work) < LONG
+    }
+
     /// Wakes a thread if there is work for it.
     fn wake_one(&self, queue: &Queue) {
         if queue.idle > 0 && queue.is_low(&self.work) {
@@ -377,32 +388,39 @@ impl Shared {
         }
     }
 
-    /// Computes the rest of a group that begins with `group`, and stores it in its slot.
+    /// Computes the rest of a group that begins with `group`, and stores it in its slot. After an
+    /// error, what is done is stored at once: the next elements may take as long to fail.
     fn compute<'a>(
         &'a self,
-        queue: MutexGuard<'a, Queue>,
-        ticket: Ticket,
+        mut queue: MutexGuard<'a, Queue>,
+        mut ticket: Ticket,
         mut group: Group,
     ) -> MutexGuard<'a, Queue> {
         self.wake_one(&queue);
-        drop(queue);
-        let (rest, cost) =
-            self.work.compute(ticket.start + group.len() as u64, ticket.len - group.len());
-        group.extend(rest);
-        let mut queue = self.lock();
-        queue.learn(cost);
-        if group.len() < ticket.len && !self.work.cx.cancel.is_cancelled() {
-            queue.unfinished = Some((ticket, group));
-            return queue;
+        loop {
+            drop(queue);
+            let (rest, cost) =
+                self.work.compute(ticket.start + group.len() as u64, ticket.len - group.len());
+            group.extend(rest);
+            queue = self.lock();
+            queue.learn(cost);
+            let is_whole = group.len() == ticket.len;
+            let is_cancelled = self.work.cx.cancel.is_cancelled();
+            if !is_whole && !is_cancelled && !group.last().is_some_and(Result::is_err) {
+                queue.unfinished = Some((ticket, group));
+                return queue;
+            }
+            (ticket.start, ticket.len) =
+                (ticket.start + group.len() as u64, ticket.len - group.len());
+            if queue.put(ticket.number, std::mem::take(&mut group), is_whole || is_cancelled)
+                && queue.consumer_waits
+            {
+                self.ready.notify_one();
+            }
+            if is_whole || is_cancelled || queue.closed {
+                return queue;
+            }
         }
-        let at = usize::try_from(ticket.number - queue.first).unwrap_or(usize::MAX);
-        if let Some(slot) = queue.groups.get_mut(at) {
-            slot.done = Some(group);
-        }
-        if at == 0 && queue.consumer_waits {
-            self.ready.notify_one();
-        }
-        queue
     }
 }
 
@@ -450,7 +468,7 @@ impl Queue {
         self.elements += len;
         self.bytes = self.bytes.saturating_add(ticket.bytes);
         self.note(work);
-        self.groups.push_back(Slot { ticket, done: None });
+        self.groups.push_back(Slot { ticket, done: None, is_whole: false });
         Some(ticket)
     }
 
@@ -465,12 +483,26 @@ impl Queue {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// Moves the first group to the consumer.
-    fn take_first(&mut self) {
-        if let Some(slot) = self.groups.pop_front() {
-            self.first += 1;
-            self.hand_out(slot.ticket);
+    /// Stores elements of a group. Returns whether the group is the first.
+    fn put(&mut self, number: u64, group: Group, is_whole: bool) -> bool {
+        let at = usize::try_from(number - self.first).unwrap_or(usize::MAX);
+        if let Some(slot) = self.groups.get_mut(at) {
+            slot.done.get_or_insert_default().extend(group);
+            slot.is_whole = is_whole;
         }
+        at == 0
+    }
+
+    /// Moves what is done of the first group to the consumer.
+    fn take_done(&mut self) -> Option<Group> {
+        let slot = self.groups.front_mut()?;
+        let (done, ticket) = (slot.done.take()?, slot.ticket);
+        if slot.is_whole {
+            self.groups.pop_front();
+            self.first += 1;
+            self.hand_out(ticket);
+        }
+        Some(done)
     }
 
     /// Counts the memory of these elements until the consumer asks for more. Only then is it known

@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tensorferry_core::Buffer;
 use tensorferry_core::Error as CoreError;
+use tensorferry_io::Error as IoError;
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
@@ -60,6 +61,10 @@ pub(crate) struct GroupBuffer {
     parts: Mutex<Vec<Part>>,
     /// Signalled when a part was read, or could not be read.
     changed: Condvar,
+    /// Reads that failed, and the last error of a network. Where a network is down, each read takes
+    /// as long as its deadline. So nothing is read ahead any more, and one failure is that of all
+    /// threads that waited for the read.
+    failed: Mutex<(u64, Option<IoError>)>,
     _reserved: Reservation,
 }
 
@@ -98,7 +103,15 @@ impl GroupBuffer {
     pub(crate) fn new(kind: Kind, order: &BlockOrder, number: u64, reserved: Reservation) -> Self {
         let (group, blocks) = (order.group(number), kind.part(order));
         let parts = Mutex::new(vec![Part::Wanted; index(group.blocks.div_ceil(blocks))]);
-        Self { kind, group, blocks, parts, changed: Condvar::new(), _reserved: reserved }
+        Self {
+            kind,
+            group,
+            blocks,
+            parts,
+            changed: Condvar::new(),
+            failed: Mutex::default(),
+            _reserved: reserved,
+        }
     }
 
     /// Copies the rows of the requested elements of the order, which must be in this group.
@@ -132,7 +145,7 @@ impl GroupBuffer {
             u128::from(end.saturating_sub(elements.start)),
             u128::from(elements.end - elements.start).max(1),
         );
-        loop {
+        while self.failures().0 == 0 {
             let mut parts = self.lock();
             let begun = parts.iter().filter(|part| !matches!(part, Part::Wanted)).count() as u128;
             if begun * all >= taken * parts.len() as u128 {
@@ -144,9 +157,10 @@ impl GroupBuffer {
                 Ok(()) => {}
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 // A thread that needs these rows gets the error.
-                Err(_) => return Ok(()),
+                Err(_) => {}
             }
         }
+        Ok(())
     }
 
     pub(crate) fn group(&self) -> &Group {
@@ -159,8 +173,14 @@ impl GroupBuffer {
 
     /// All parts. Reads those that no other thread has claimed, and waits for the others.
     fn whole(&self, input: &Input<'_>) -> Result<Vec<Arc<[Buffer]>>> {
+        let mut waiting_since = None;
         let mut parts = self.lock();
         loop {
+            if let Some(before) = waiting_since
+                && let Some(error) = self.failed_since(before)
+            {
+                return Err(error);
+            }
             if let Some(claim) = self.claim(&mut parts) {
                 drop(parts);
                 claim.read(input)?;
@@ -174,11 +194,23 @@ impl GroupBuffer {
                 return Ok(all);
             }
             input.cancel.check()?;
+            waiting_since.get_or_insert_with(|| self.failures().0);
             (parts, _) = self
                 .changed
                 .wait_timeout(parts, POLL_INTERVAL)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The error of a read that has failed since there were this many.
+    fn failed_since(&self, before: u64) -> Option<Error> {
+        let failures = self.failures();
+        let last = failures.1.as_ref().filter(|_| failures.0 > before)?;
+        Some(last.again()?.into())
+    }
+
+    fn failures(&self) -> MutexGuard<'_, (u64, Option<IoError>)> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Part>> {
@@ -201,6 +233,18 @@ struct Claim<'a> {
 
 impl Claim<'_> {
     fn read(self, input: &Input<'_>) -> Result<()> {
+        let read = self.fill(input);
+        if let Err(error) = &read
+            && !matches!(error, Error::Interrupted)
+        {
+            let again = if let Error::Io(error) = error { error.again() } else { None };
+            let mut failures = self.held.failures();
+            *failures = (failures.0 + 1, again);
+        }
+        read
+    }
+
+    fn fill(&self, input: &Input<'_>) -> Result<()> {
         let (GroupBuffer { kind, group, blocks, .. }, order) = (self.held, input.order);
         let first = self.at as u64 * blocks;
         let slots = (group.blocks - first).min(*blocks) * order.block();

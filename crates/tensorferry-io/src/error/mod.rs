@@ -159,6 +159,26 @@ impl Error {
         }
     }
 
+    /// A second error that says the same, for others who waited for the work that failed. `None`
+    /// unless the operating system or a network refused it.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        Some(match self {
+            Self::Io { action, path, source } => {
+                Self::Io { action, path: path.clone(), source: refused_again(source) }
+            }
+            Self::Read { path, offset, len, source } => {
+                let (path, source) = (path.clone(), refused_again(source));
+                Self::Read { path, offset: *offset, len: *len, source }
+            }
+            Self::WithHint { hint, source } => source.again()?.with_hint(*hint),
+            Self::InFile { path, source } => {
+                Self::InFile { path: path.clone(), source: Box::new(source.again()?) }
+            }
+            _ => return None,
+        })
+    }
+
     /// The same error, naming the file it happened in.
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
@@ -169,6 +189,13 @@ impl Error {
             | Self::Interrupted) => already,
             other => Self::InFile { path: path.to_owned(), source: Box::new(other) },
         }
+    }
+}
+
+fn refused_again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 
