@@ -8,7 +8,7 @@ use crate::execute::memory_budget::MemoryBudget;
 use crate::execute::options::Options;
 use crate::execute::options::ReadAhead;
 use crate::execute::producer::{Limits, Producer};
-use crate::execute::reach::Reach;
+use crate::execute::sources::reach;
 use crate::execute::stats::IterStats;
 use crate::execute::workers::Workers;
 use crate::spec::Cardinality;
@@ -42,7 +42,7 @@ enum Mode {
     /// Element by element in the caller's thread; the field is the number of elements.
     Indexed(u64),
     /// Any element on any thread.
-    Workers(Workers),
+    Workers(Box<Workers>),
     /// In order in the caller's thread, after the prefetched elements of a restored checkpoint.
     Inline(Box<dyn ElementIter>, VecDeque<Result<Element>>),
     /// In order on a thread of its own.
@@ -126,7 +126,7 @@ impl Iter {
         self.position = start.position;
         (self.origins, self.skipped) = (start.origins, start.skipped);
         let from = if self.dataset.is_indexed() { self.position } else { 0 };
-        self.cx.reach = Reach::of(&self.dataset, from).map(Arc::new);
+        self.cx.reach = reach(&self.dataset, from).map(Arc::new);
         let ahead = self.ahead();
         self.mode = if self.dataset.is_indexed() {
             self.begin_indexed(ahead)?
@@ -166,7 +166,8 @@ impl Iter {
         }
         if !self.dataset.hints.sequential {
             let (dataset, cx) = (self.dataset.clone(), self.cx.clone());
-            return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead)));
+            let workers = Workers::new(dataset, cx, self.position, len, ahead);
+            return Ok(Mode::Workers(Box::new(workers)));
         }
         let mut iter = self.dataset.element_iter(&self.cx)?;
         iter.restore(&State::Int(self.position))?;

@@ -150,7 +150,7 @@ impl Stage for Shuffle {
 
     fn hints(&self, inputs: Hints) -> Hints {
         let depends_on_epoch = self.reshuffle_each_iteration || inputs.depends_on_epoch;
-        Hints { depends_on_epoch, apart: u64::from(inputs.remote_arrays > 0), ..inputs }
+        Hints { depends_on_epoch, apart: u8::from(inputs.remote_arrays > 0), ..inputs }
     }
 
     fn checkpoint(&self) -> CheckpointInfo<'_> {
