@@ -1,4 +1,4 @@
-"""What is received of arrays that are read in order."""
+"""Arrays that are read in order: the bytes that are received."""
 
 from __future__ import annotations
 
