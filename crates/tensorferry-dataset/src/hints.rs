@@ -29,7 +29,7 @@ pub(crate) struct Hints {
     pub(crate) remote_arrays: usize,
     /// How many elements of a network an element takes that lie apart, so that each waits for a
     /// request of its own; 0 if none do.
-    pub(crate) apart: u64,
+    pub(crate) apart: u8,
     /// Bytes of one group of each block shuffle.
     pub(crate) group_bytes: usize,
     /// Elements are in the order of a block shuffle over rows that are read over a network:

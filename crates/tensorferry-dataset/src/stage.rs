@@ -104,10 +104,11 @@ impl Context {
 
     /// The token for reading elements of a source.
     pub(crate) fn reading<S>(&self, source: &S) -> CancelToken {
-        match self.reach.as_ref().and_then(|reach| reach.elements(source)) {
-            Some(elements) => self.cancel.reading(elements),
-            None => self.cancel.clone(),
-        }
+        let Some(part) = self.reach.as_ref().and_then(|reach| reach.part(source)) else {
+            return self.cancel.clone();
+        };
+        let reading = self.cancel.reading(part.elements.clone());
+        if part.in_order { reading.in_order() } else { reading }
     }
 
     pub(crate) fn at(&self, epoch: Epoch) -> Self {

@@ -17,11 +17,12 @@ pub struct CancelToken {
     shared: Arc<Shared>,
     /// Of this clone alone.
     rows: (u64, u64),
+    in_order: bool,
 }
 
 impl Default for CancelToken {
     fn default() -> Self {
-        Self { shared: Arc::default(), rows: (0, u64::MAX) }
+        Self { shared: Arc::default(), rows: (0, u64::MAX), in_order: false }
     }
 }
 
@@ -59,6 +60,12 @@ impl CancelToken {
         done
     }
 
+    /// Whether both are clones of one token.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Whether this thread is a worker of the iteration that this token cancels. A worker must not
     /// wait for an element of its own iteration.
     #[must_use]
@@ -81,7 +88,19 @@ impl CancelToken {
     /// ahead.
     #[must_use]
     pub fn reading(&self, rows: Range<u64>) -> Self {
-        Self { shared: Arc::clone(&self.shared), rows: (rows.start, rows.end) }
+        Self { rows: (rows.start, rows.end), ..self.clone() }
+    }
+
+    /// A clone for reading the rows of [`CancelToken::reading`] one after the other, to the last.
+    #[must_use]
+    pub fn in_order(&self) -> Self {
+        Self { in_order: true, ..self.clone() }
+    }
+
+    /// Whether the rows are read one after the other, to the last.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        self.in_order
     }
 
     /// The rows that the work reads of the source that this clone was made for; all rows if that is

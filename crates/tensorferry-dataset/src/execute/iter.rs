@@ -8,7 +8,7 @@ use crate::execute::memory_budget::MemoryBudget;
 use crate::execute::options::Options;
 use crate::execute::options::ReadAhead;
 use crate::execute::producer::{Limits, Producer};
-use crate::execute::reach::Reach;
+use crate::execute::sources::reach;
 use crate::execute::stats::IterStats;
 use crate::execute::workers::Workers;
 use crate::spec::Cardinality;
@@ -126,7 +126,7 @@ impl Iter {
         self.position = start.position;
         (self.origins, self.skipped) = (start.origins, start.skipped);
         let from = if self.dataset.is_indexed() { self.position } else { 0 };
-        self.cx.reach = Reach::of(&self.dataset, from).map(Arc::new);
+        self.cx.reach = reach(&self.dataset, from).map(Arc::new);
         let ahead = self.ahead();
         self.mode = if self.dataset.is_indexed() {
             self.begin_indexed(ahead)?

@@ -91,7 +91,7 @@ impl MemoryBudget {
     /// `hints` are those of the plan.
     pub(crate) fn new(hints: &Hints, options: &Options) -> Self {
         let Hints { direct_arrays, remote_arrays, group_bytes, .. } = *hints;
-        let wanted = (options.threads_for(hints), direct_arrays);
+        let wanted = (options.threads_for(hints.apart), direct_arrays);
         let reader = if direct_arrays > remote_arrays { READER } else { REMOTE_READER };
         let readahead = options.memory_limit.filter(|_| remote_arrays > 0);
         let readahead = readahead.map(|limit| Options::counted(limit) / READAHEAD);

@@ -19,6 +19,7 @@ mod pace;
 pub(crate) mod producer;
 pub(crate) mod reach;
 pub(crate) mod reservation;
+pub(crate) mod sources;
 pub(crate) mod stats;
 pub(crate) mod workers;
 

@@ -12,7 +12,7 @@ use tensorferry_io::{CancelToken, OpenOptions, Raw, ReadAt, open_sources};
 
 const ROWS: u64 = 6400;
 
-/// Bytes of an object, whose reads wait until so many are under way.
+/// Bytes of an object, whose reads wait until `together` of them are under way.
 #[derive(Debug)]
 struct Slow {
     together: usize,
@@ -86,9 +86,9 @@ fn as_many_threads_wait_as_the_elements_need() -> Result<()> {
     let one = Options { threads: Some(1), ..Options::default() };
     let of = |dataset: &Dataset| {
         let cpus = Options::default().threads();
-        (Options::default().threads_for(&dataset.hints), cpus)
+        (Options::default().threads_for(dataset.hints.apart), cpus)
     };
     assert_eq!((of(&batches).0, of(&rows).0), (64.max(of(&rows).1), of(&rows).1));
-    assert_eq!(one.threads_for(&batches.hints), 1);
+    assert_eq!(one.threads_for(batches.hints.apart), 1);
     Ok(())
 }

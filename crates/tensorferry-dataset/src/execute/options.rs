@@ -1,10 +1,8 @@
 //! How elements are computed. These options do not change the elements.
 
-use crate::hints::Hints;
-
 /// Requests that hide the latency of a network: 64 of 400 kB with 30 ms to the first byte bring
 /// three quarters of 1 GB/s.
-const REQUESTS: u64 = 64;
+const REQUESTS: u8 = 64;
 
 /// How an iteration uses threads and memory. The elements and their order do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,11 +46,11 @@ impl Options {
         threads.max(1)
     }
 
-    /// How many threads compute the elements of a plan. Those that wait for a network need no CPU,
-    /// so there are enough of them to have [`REQUESTS`] under way.
-    pub(crate) fn threads_for(&self, hints: &Hints) -> usize {
-        match REQUESTS.checked_div(hints.apart).and_then(|most| usize::try_from(most).ok()) {
-            Some(most) if self.threads.is_none() => self.threads().max(most),
+    /// How many threads compute elements, each of which takes `apart` others that lie apart in a
+    /// network. Threads that wait need no CPU, so there are enough to have [`REQUESTS`] under way.
+    pub(crate) fn threads_for(&self, apart: u8) -> usize {
+        match REQUESTS.checked_div(apart) {
+            Some(most) if self.threads.is_none() => self.threads().max(most.into()),
             _ => self.threads(),
         }
     }

@@ -248,8 +248,8 @@ impl BlockShuffle {
         }
         let besides = order.number(last.index) - order.number(first.index);
         // Groups after those of a part are not read ahead.
-        let reach = cx.reach.as_ref().and_then(|reach| reach.elements(self));
-        let all = reach.map_or(self.n, |reach| reach.end);
+        let part = cx.reach.as_ref().and_then(|reach| reach.part(self));
+        let all = part.map_or(self.n, |part| part.elements.end);
         let (mut rest, mut left) = (requests, Vec::new());
         while let Some(first) = rest.first() {
             let number = order.number(first.index);

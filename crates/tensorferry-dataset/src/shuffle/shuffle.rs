@@ -150,7 +150,7 @@ impl Stage for Shuffle {
 
     fn hints(&self, inputs: Hints) -> Hints {
         let depends_on_epoch = self.reshuffle_each_iteration || inputs.depends_on_epoch;
-        let apart = u64::from(inputs.remote_arrays > 0);
+        let apart = u8::from(inputs.remote_arrays > 0);
         Hints { depends_on_epoch, apart, remote_groups: false, ..inputs }
     }
 

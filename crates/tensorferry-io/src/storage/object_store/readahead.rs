@@ -2,10 +2,11 @@
 //!
 //! # Rationale
 //! Batches in order ask for a little at a time, and each would wait for a request. So chunks of up
-//! to 8 MiB are received by tasks of the runtime: two ahead at first, and more each time that a
-//! batch has to wait, until the memory for it is used. Threads ask out of turn, so a few chunks
-//! behind the latest request are kept. What fails here is read again without readahead, which
-//! reports the error.
+//! to 8 MiB are received by tasks of the runtime: as many as the memory for it holds if the plan
+//! says that rows are read in order; else two at first, and more each time that a batch has to
+//! wait. A chunk that a batch waits for is received in several requests. Threads ask out of turn,
+//! so a few chunks behind the latest request are kept. What fails here is read again without
+//! readahead, which reports the error.
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
@@ -13,8 +14,8 @@ use crate::memory::{limits, pool};
 use crate::storage::object_store::object::RemoteObject;
 use crate::storage::object_store::receive::{from_cache, receive};
 use crate::storage::object_store::rows::Rows;
-use crate::storage::object_store::runtime::{run, runtime};
-use crate::storage::object_store::spans::{MOST, overlap};
+use crate::storage::object_store::runtime::{cancelled, run, runtime};
+use crate::storage::object_store::spans::{LEAST as SHORT, MOST, overlap};
 use crate::storage::read_at::{Piece, Place};
 use crate::sync::fork_safe::ForkSafe;
 use futures_util::FutureExt;
@@ -60,6 +61,9 @@ struct State {
     depth: usize,
     /// Source and offset where recent requests ended.
     ends: [Option<Place>; REMEMBERED],
+    /// The token of the last work that read its rows in order to the end. Its threads that are
+    /// behind need nothing ahead.
+    over: Option<CancelToken>,
     chunks: BTreeMap<Key, Chunk>,
 }
 
@@ -70,6 +74,18 @@ struct Chunk {
     bytes: Range<u64>,
     block: Shared<oneshot::Receiver<Arc<Block>>>,
     task: AbortHandle,
+    /// That of the work that began it. Once it is cancelled, nothing more is received.
+    cancel: CancelToken,
+}
+
+impl Chunk {
+    /// Whether its bytes have come, or will.
+    fn is_usable(&self) -> bool {
+        match self.block.clone().now_or_never() {
+            Some(done) => done.is_ok(),
+            None => !self.cancel.is_cancelled(),
+        }
+    }
 }
 
 impl Drop for Chunk {
@@ -124,6 +140,7 @@ impl Readahead {
         {
             // The rows are over: their memory is for others.
             state.chunks.clear();
+            state.over = rows.are_in_order().then(|| cancel.clone());
         }
         Ok(received)
     }
@@ -158,11 +175,16 @@ impl State {
         pieces: &[Piece<'_>],
         cancel: &CancelToken,
     ) -> Result<Option<Vec<Wanted>>> {
+        if self.over.as_ref().is_some_and(|over| over.is_clone_of(cancel)) {
+            return Ok(None);
+        }
         self.shape(cancel.readahead());
+        self.chunks.retain(|_, chunk| !chunk.cancel.is_cancelled());
         let (Some(first), Some(end)) = (pieces.first(), end(pieces, rows)) else { return Ok(None) };
         let key = (first.source, first.offset / self.chunk);
         let start = (first.source, first.offset);
-        let follows = self.ends.iter().flatten().any(|end| follows(*end, start, rows));
+        let follows =
+            rows.are_in_order() || self.ends.iter().flatten().any(|end| follows(*end, start, rows));
         self.ends.rotate_right(1);
         self.ends[0] = Some(end);
         let is_behind = self.chunks.keys().next().is_some_and(|first| key < *first);
@@ -181,11 +203,14 @@ impl State {
         }
         let mut wanted = Vec::with_capacity(needed.len());
         for key in needed {
-            wanted.push((key, self.begin(key, objects, rows)?));
+            wanted.push((key, self.begin(key, objects, rows, SHORT, cancel)?));
+        }
+        if rows.are_in_order() {
+            self.depth = self.deepest();
         }
         for _ in 0..self.depth {
             let Some(key) = at else { break };
-            drop(self.begin(key, objects, rows)?);
+            drop(self.begin(key, objects, rows, MOST, cancel)?);
             at = next(key, rows, self.chunk);
         }
         // Threads that are a little behind still find theirs.
@@ -213,48 +238,60 @@ impl State {
 
     /// Receives more ahead from now on.
     fn deepen(&mut self) {
-        // A quarter is for threads that are behind.
-        self.depth = (self.depth * 2).min(self.most - (self.most / 4).max(1)).max(1);
+        self.depth = (self.depth * 2).min(self.deepest());
     }
 
-    /// The chunk, which begins to be received if it is not yet.
+    /// Most chunks to receive ahead: others are for threads that are behind.
+    fn deepest(&self) -> usize {
+        (self.most - (self.most / 8).max(1)).max(1)
+    }
+
+    /// The chunk, which begins to be received if it is not yet, in requests of up to `most` bytes.
     fn begin(
         &mut self,
         key: Key,
         objects: &[Arc<RemoteObject>],
         rows: Rows<'_>,
+        most: u64,
+        cancel: &CancelToken,
     ) -> Result<Shared<oneshot::Receiver<Arc<Block>>>> {
         let rows = rows.get(key.0);
         let start = rows.start.max(key.1 * self.chunk);
         let end = rows.end.min((key.1 + 1) * self.chunk);
         // Work that reads fewer rows may have begun it.
-        let has_all = |chunk: &&Chunk| chunk.bytes.start <= start && chunk.bytes.end >= end;
+        let has_all = |chunk: &&Chunk| {
+            chunk.bytes.start <= start && chunk.bytes.end >= end && chunk.is_usable()
+        };
         if let Some(known) = self.chunks.get(&key).filter(has_all) {
             return Ok(known.block.clone());
         }
         let (send, block) = oneshot::channel();
         let object = Arc::clone(&objects[key.0]);
+        let of_work = cancel.clone();
         let task = runtime()?.spawn(async move {
-            match block_of(object, start..end).await {
-                // The receiver is gone if the chunk was dropped.
-                Ok(block) => drop(send.send(Arc::new(block))),
-                Err(error) => log::debug!("readahead: {error}"),
+            tokio::select! {
+                block = block_of(object, start..end, most) => match block {
+                    // The receiver is gone if the chunk was dropped.
+                    Ok(block) => drop(send.send(Arc::new(block))),
+                    Err(error) => log::debug!("readahead: {error}"),
+                },
+                () = cancelled(&of_work) => {}
             }
         });
         let block = block.shared();
         let (bytes, task) = (start..end, task.abort_handle());
-        let chunk = Chunk { bytes, block: block.clone(), task };
+        let chunk = Chunk { bytes, block: block.clone(), task, cancel: cancel.clone() };
         self.chunks.insert(key, chunk);
         Ok(block)
     }
 }
 
-async fn block_of(object: Arc<RemoteObject>, bytes: Range<u64>) -> Result<Block> {
+async fn block_of(object: Arc<RemoteObject>, bytes: Range<u64>, most: u64) -> Result<Block> {
     let mut memory = pool::take(usize::try_from(bytes.end - bytes.start).unwrap_or(usize::MAX))?;
     let mut all = [Piece { source: 0, offset: bytes.start, out: memory.as_mut_slice() }];
     let objects = [object];
     let mut missing = from_cache(&objects, &mut all)?;
-    receive(&objects, &mut missing, MOST).await?;
+    receive(&objects, &mut missing, most).await?;
     drop(missing);
     Ok(Block { start: bytes.start, memory: memory.freeze() })
 }
@@ -302,7 +339,7 @@ mod tests {
     fn chunks_go_on_in_the_next_object_with_rows() {
         let group = [128..2500, 0..0, 1100..1300];
         let chunks = |within: Range<Place>| {
-            let rows = Rows::of(&group, &within, &[]);
+            let rows = Rows::of(&group, &within, &[], false);
             std::iter::successors(Some((0, 0)), |key| next(*key, rows, 1000)).collect::<Vec<_>>()
         };
         assert_eq!(chunks(ALL), [(0, 0), (0, 1), (0, 2), (2, 1)]);
@@ -313,7 +350,7 @@ mod tests {
     #[test]
     fn requests_in_order_are_found() {
         let group = [128..1 << 20, 0..0, 100..200];
-        let rows = Rows::of(&group, &ALL, &[]);
+        let rows = Rows::of(&group, &ALL, &[], false);
         assert!(follows((0, 500), (0, 500), rows) && follows((0, 500), (0, 600), rows));
         assert!(!follows((0, 500), (0, 499), rows) && !follows((0, 500), (0, 500_000), rows));
         assert!(follows((0, 1 << 20), (2, 100), rows));
@@ -328,7 +365,7 @@ mod tests {
         state.shape(Some(4 << 20));
         assert_eq!((state.chunk, state.most), (512 << 10, 8));
         (0..9).for_each(|_| state.deepen());
-        assert_eq!(state.depth, 6);
+        assert_eq!(state.depth, 7);
         state.shape(Some(0));
         assert_eq!((state.chunk, state.most), (LEAST, 2));
         (0..9).for_each(|_| state.deepen());

@@ -1,17 +1,21 @@
 //! [`receive`]: the pieces of a batch, from the cache or the store.
 
-use crate::error::Result;
+use crate::cancel::CancelToken;
+use crate::error::{Error, Result};
+use crate::memory::pool;
 use crate::memory::room::list_of;
 use crate::storage::cache::{CacheReader, CachedObject};
 use crate::storage::counts::{COUNTERS, add};
 use crate::storage::object_store::fetch::{Sink, fetch};
 use crate::storage::object_store::object::RemoteObject;
+use crate::storage::object_store::runtime::{run, runtime};
 use crate::storage::object_store::spans::{Span, cut, gap, spans};
 use crate::storage::read_at::Piece;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use std::ops::Range;
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 
 /// Most requests of one read that are prepared at once. The store's limiter decides how many are
 /// under way.
@@ -71,6 +75,54 @@ pub(super) async fn receive(
     let requests: Vec<BoxFuture<'_, Result<()>>> =
         spans.into_iter().map(|span| one(objects, span).boxed()).collect();
     futures_util::stream::iter(requests).buffer_unordered(PREPARED).try_collect().await
+}
+
+/// As [`receive`], by a thread of the runtime, which talks to the connections without waking
+/// another thread for each request. The bytes are copied at the end.
+///
+/// # Errors
+/// As [`receive`]; [`Error::Interrupted`].
+pub(super) fn receive_apart(
+    objects: &Arc<[Arc<RemoteObject>]>,
+    pieces: &mut [Piece<'_>],
+    most: u64,
+    cancel: &CancelToken,
+) -> Result<()> {
+    let mut memory = pool::take(pieces.iter().map(|piece| piece.out.len()).sum())?;
+    let places = pieces.iter().map(|piece| (piece.source, piece.offset, piece.out.len()));
+    let (places, objects) = (places.collect::<Vec<_>>(), Arc::clone(objects));
+    let mut task = Ended(runtime()?.spawn(async move {
+        let (mut wanted, mut rest) = (list_of(places.len())?, memory.as_mut_slice());
+        for (source, offset, len) in places {
+            let (out, later) = rest.split_at_mut(len);
+            wanted.push(Piece { source, offset, out });
+            rest = later;
+        }
+        receive(&objects, &mut wanted, most).await?;
+        drop(wanted);
+        Ok(memory)
+    }));
+    let done = run(cancel, async { Ok((&mut task.0).await) })?;
+    let mut memory = done.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Err(Error::Interrupted),
+    })?;
+    let mut rest = &*memory.as_mut_slice();
+    for piece in pieces {
+        let (here, later) = rest.split_at(piece.out.len());
+        piece.out.copy_from_slice(here);
+        rest = later;
+    }
+    Ok(())
+}
+
+/// A task that ends when it is no longer waited for.
+struct Ended<T>(JoinHandle<T>);
+
+impl<T> Drop for Ended<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Receives a span, and keeps the cache's pieces of it.

@@ -12,16 +12,28 @@ pub(super) struct Rows<'a> {
     all: &'a [Range<u64>],
     from: Place,
     to: Place,
+    in_order: bool,
 }
 
 impl<'a> Rows<'a> {
     /// The rows within a range. The range is ignored if it has not all of these pieces, which are
     /// sorted by source and offset: it is that of other work.
-    pub(super) fn of(all: &'a [Range<u64>], within: &Range<Place>, pieces: &[Piece<'_>]) -> Self {
+    pub(super) fn of(
+        all: &'a [Range<u64>],
+        within: &Range<Place>,
+        pieces: &[Piece<'_>],
+        in_order: bool,
+    ) -> Self {
         let starts = pieces.first().is_none_or(|p| (p.source, p.offset) >= within.start);
         let ends = |p: &Piece<'_>| (p.source, p.offset + p.out.len() as u64) <= within.end;
         let within = if starts && pieces.iter().all(ends) { within } else { &ALL };
-        Self { all, from: within.start, to: within.end }
+        let in_order = in_order && *within != ALL;
+        Self { all, from: within.start, to: within.end, in_order }
+    }
+
+    /// Whether all of them are read, one after the other.
+    pub(super) fn are_in_order(&self) -> bool {
+        self.in_order
     }
 
     /// Those of an object of the group; an empty range if it has none.
@@ -55,10 +67,11 @@ mod tests {
 
     #[test]
     fn rows_are_those_within_a_range() {
-        let all = Rows::of(&GROUP, &ALL, &[]);
+        let all = Rows::of(&GROUP, &ALL, &[], true);
         assert_eq!([0, 1, 2, 3].map(|at| all.get(at)), GROUP);
         assert_eq!((all.after(0), all.after(2), all.after(3)), (Some(2), Some(3), None));
-        let part = Rows::of(&GROUP, &((0, 400)..(2, 300)), &[]);
+        let part = Rows::of(&GROUP, &((0, 400)..(2, 300)), &[], true);
+        assert!(part.are_in_order() && !all.are_in_order());
         assert_eq!([0, 1, 2, 3].map(|at| part.get(at)), [400..1000, 0..0, 128..300, 0..0]);
         assert_eq!((part.after(0), part.after(2)), (Some(2), None));
     }
@@ -67,9 +80,13 @@ mod tests {
     fn a_range_of_other_work_is_ignored() {
         let (mut out, within) = (vec![0; 100], (0, 400)..(2, 300));
         let mut rows = |source: usize, offset: u64| {
-            Rows::of(&GROUP, &within, &[Piece { source, offset, out: &mut out }]).get(3)
+            let pieces = [Piece { source, offset, out: &mut out }];
+            let rows = Rows::of(&GROUP, &within, &pieces, true);
+            (rows.get(3), rows.are_in_order())
         };
-        assert_eq!((rows(0, 400), rows(2, 200)), (0..0, 0..0));
-        assert_eq!((rows(0, 399), rows(2, 201)), (64..500, 64..500));
+        assert_eq!(rows(0, 400), (0..0, true));
+        assert_eq!(rows(2, 200), (0..0, true));
+        assert_eq!(rows(0, 399), (64..500, false));
+        assert_eq!(rows(2, 201), (64..500, false));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Most and least bytes of a request. Longer pieces are cut, for several requests at once.
 pub(super) const MOST: u64 = 8 << 20;
-const LEAST: u64 = 1 << 20;
+pub(super) const LEAST: u64 = 1 << 20;
 /// Requests that a large read is cut into.
 const AT_ONCE: u64 = 16;
 /// Limits of the gap between two pieces that one request brings.

@@ -1,0 +1,61 @@
+"""Arrays that are read in order: the bytes that are received."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import tensorferry as tfy
+
+
+def npy(array) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def opened(store, name):
+    return tfy.open(store.url(name), storage_options=store.options)
+
+
+def in_order(x, start, count):
+    return tfy.Dataset.from_tensor_slices(x).with_format("numpy").skip(start).take(count).batch(64)
+
+
+@pytest.mark.parametrize("form", ["dataset", "slice", "resumed"])
+def test_nothing_is_received_beyond_the_part_that_is_read(web, form):
+    array = np.arange(12 << 20, dtype="i4").reshape(-1, 1024)  # 48 MiB, more than is read ahead
+    place = web.under("parts/")
+    place.put("x.npy", npy(array))
+    x = opened(place, "x.npy")
+    start, count = 1000, 2500
+    before = tfy._internal.request_counts()["bytes"]
+    if form == "dataset":
+        batches = list(in_order(x, start, count))
+    elif form == "slice":
+        batches = list(in_order(x[start : start + count], 0, count))
+    else:
+        iterator = iter(in_order(x, 0, start + count))
+        state = iterator.state_dict() | {"position": start // 64}
+        iterator.load_state_dict(state)
+        batches, start = list(iterator), start // 64 * 64
+        count += 1000 - start
+    found = np.concatenate(batches)
+    np.testing.assert_array_equal(found, array[start : start + count])
+    received = tfy._internal.request_counts()["bytes"] - before
+    assert found.nbytes <= received <= found.nbytes * 1.1
+
+
+def test_every_epoch_in_order_receives_its_rows_once(web):
+    array = np.arange(6 << 20, dtype="i4").reshape(-1, 1024)
+    place = web.under("epochs/")
+    place.put("x.npy", npy(array))
+    rows = tfy.Dataset.from_tensor_slices(opened(place, "x.npy")).with_format("numpy").batch(64)
+    for _ in range(4):
+        before = tfy._internal.request_counts()["bytes"]
+        np.testing.assert_array_equal(np.concatenate(list(rows)), array)
+        received = tfy._internal.request_counts()["bytes"] - before
+        assert array.nbytes * 0.99 <= received <= array.nbytes * 1.1
+        for at, _ in zip(range(3), rows, strict=False):  # one that is given up
+            assert at < 3
