@@ -20,7 +20,7 @@ from tensorferry._arguments import INFINITE
 from tensorferry._files import paths
 from tensorferry._typing import Path, StorageOptions
 from tensorferry.dataset import Dataset
-from tensorferry.ray import _plans
+from tensorferry.ray import _plans, _progress
 from tensorferry.ray._columns import Columns
 
 #: Ray's largest block, where its context has no limit.
@@ -129,6 +129,7 @@ class PlanDatasource(Datasource):  # type: ignore[misc]
         plan.count_like(self._epoch + 1, said)
         self._count, self._bytes = plan.cardinality, columns.bytes
         self._batch, self._threads = batch, threads
+        self._watched = _progress.board() is not None
 
     def get_name(self) -> str:
         return "Tensorferry"
@@ -156,7 +157,12 @@ class PlanDatasource(Datasource):  # type: ignore[misc]
         return [
             ReadTask(
                 functools.partial(
-                    _read, self._plan, self._epoch, part.start, part.stop, rows, self._threads
+                    _read,
+                    (self._plan, self._epoch, self._watched),
+                    part.start,
+                    part.stop,
+                    rows,
+                    self._threads,
                 ),
                 BlockMetadata(
                     num_rows=len(part),
@@ -171,13 +177,12 @@ class PlanDatasource(Datasource):  # type: ignore[misc]
 
 
 def _read(
-    plan: _plans.Carried, epoch: int, start: int, stop: int, rows: int, threads: int
+    common: tuple[_plans.Carried, int, bool], start: int, stop: int, rows: int, threads: int
 ) -> Iterator[Block]:
     """What a task does."""
-    part = range(start, stop)
-    yield from _plans.elements(plan, epoch, part, min(rows, len(part)), threads).blocks(
-        _target(None)
-    )
+    (plan, epoch, watched), part = common, range(start, stop)
+    elements = _plans.elements(plan, epoch, part, min(rows, len(part)), threads)
+    yield from _progress.metered(elements.blocks(_target(None)), elements.row_bytes, watched)
 
 
 def _parts(count: int, batch: int, tasks: int) -> list[range]:
