@@ -21,7 +21,7 @@ import numpy as np
 import ray
 import ray.train
 import tensorferry
-from rows import Row
+from rows import Row, quantity
 from streams import WIDTH, write_rows
 from tensorferry import Dataset
 from tensorferry.ray import iter_batches, read, train_iterator
@@ -37,6 +37,7 @@ STORE = 3 << 30
 """Bytes of the object store."""
 TASKS = 16
 """Plain tasks, for the same number of bytes."""
+ENGINE, PLAIN = "the engine, one thread, without Ray", f"{TASKS} plain tasks, np.empty, touched"
 BUFFER = 10_000
 """Rows of Ray's local shuffle buffer."""
 STARTS = 3
@@ -135,12 +136,12 @@ def _rates(path: Path, count: int, repetitions: int) -> list[Row]:
     context.execution_options.preserve_order = False
     rays = ray.data.read_numpy(str(path))
     passes: dict[str, Callable[[], int]] = {
-        "the engine, one thread, without Ray": lambda: _engine(path, count),
+        ENGINE: lambda: _engine(path, count),
         "ours": lambda: _drained(iter_batches(read(_plan(path), batch_size=SIZE), batch_size=SIZE)),
         "iter_batches of Ray, of read": lambda: _drained(
             read(_plan(path), batch_size=SIZE).iter_batches(batch_size=SIZE)
         ),
-        f"{TASKS} plain tasks, np.empty, touched": lambda: _plain_tasks(length),
+        PLAIN: lambda: _plain_tasks(length),
         "read_numpy, random_shuffle, iter_tf_batches": lambda: _drained(
             rays.random_shuffle(seed=7).iter_tf_batches(batch_size=SIZE)
         ),
@@ -171,19 +172,20 @@ def _rates(path: Path, count: int, repetitions: int) -> list[Row]:
             peer=median(rates),
             unit="rows/s",
             target=_TARGETS.get(name),
+            bound=_bound(found) if name == ENGINE else "",
             samples={"ours": found["ours"], "peer": rates},
         )
         for name, rates in found.items()
         if name != "ours"
     ]
     trained = _trained(path, repetitions)
-    engine = found["the engine, one thread, without Ray"]
+    engine = found[ENGINE]
     rows += [
         Row(
             workload="W17",
             what="the same rows, train_iterator in two workers of Train; of a core",
             ours=median(trained),
-            peer_name="the engine, one thread, without Ray",
+            peer_name=ENGINE,
             peer=median(engine),
             unit="rows/s",
             target=0.9,
@@ -204,9 +206,14 @@ def _rates(path: Path, count: int, repetitions: int) -> list[Row]:
 
 
 _TARGETS = {
-    "the engine, one thread, without Ray": 0.9,
+    ENGINE: 0.9,
     "read_numpy, random_shuffle, iter_tf_batches": 5.0,
 }
+
+
+def _bound(found: dict[str, list[float]]) -> str:
+    plain = quantity(median(found[PLAIN]), "rows/s")
+    return f"the store of Ray copies each block: plain tasks with as many bytes bring {plain}"
 
 
 def _spilled_by_ours(path: Path) -> float:

@@ -138,7 +138,8 @@ class Progress:
         while not self._stop.wait(every):
             with contextlib.suppress(ray.exceptions.RayError):
                 for total in self.totals().values():
-                    print(_short(total, time.monotonic() - self._began), file=sys.stderr)  # noqa: T201
+                    line = _short(total, time.monotonic() - self._began)
+                    print(line, file=sys.stderr)  # noqa: T201
 
     def __enter__(self) -> Self:
         return self
