@@ -13,7 +13,7 @@ import tensorferry as tfy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorferry.ray import read
-from tensorferry.ray._read import PlanDatasource
+from tensorferry.ray._read import PlanDatasource, _parts
 
 from tests.support import ray_workers
 from tests.support.arrays import address
@@ -140,6 +140,18 @@ def test_the_order_is_that_of_the_dataset_alone_and_of_those_made_from_it(folder
 def _later_blocks_first(batch):
     time.sleep(0.2 if batch["data"][0] % 2 else 0)
     return batch
+
+
+@given(st.integers(0, 500), st.integers(1, 9), st.integers(1, 20), st.integers(0, 9))
+def test_every_position_is_in_one_task_and_the_first_may_be_small(count, batch, tasks, early):
+    parts = _parts(count, batch, tasks, early * batch)
+    assert [position for part in parts for position in part] == list(range(count))
+    assert all(part.start % batch == 0 for part in parts)
+    if 0 < early * batch < count // tasks and tasks > 1:
+        assert len(parts[0]) == early * batch
+        parts = parts[1:]
+    assert len(parts) <= tasks
+    assert len({-(-len(part) // batch) for part in parts}) <= 2
 
 
 def test_a_task_is_at_most_a_kibibyte(folder):
