@@ -37,6 +37,7 @@ from remote import (
     spans,
     waits,
 )
+from remote_peers import in_order, random_rows
 from rows import Row, quantity
 from streams import WIDTH, Pass, beside, over, rates, require_rows
 from tensorferry import Dataset
@@ -55,6 +56,8 @@ LOW_CAP = 2_000
 """A cap that this machine's proxy reaches in any case."""
 SMALL, QUICK_SMALL = 2 * SIZE, SIZE
 """Requests whose processor time is measured."""
+TAKEN = 6
+"""Batches of random rows of a pass of Lance."""
 FEW = 16
 """Rows of a batch among stalled requests: one of seven batches has one."""
 BATCHES, QUICK_BATCHES, THEIR_BATCHES = 150, 60, 20
@@ -138,7 +141,7 @@ def _streams(found: Remote) -> list[Row]:
     array, obstore, wanted = _opened(found, NAME), Obstore(found), pieces(found.count)
     requests: list[int] = []
 
-    def in_order() -> Iterable[object]:
+    def ordered() -> Iterable[object]:
         return _dataset(array).batch(SIZE)
 
     def in_blocks() -> Dataset:
@@ -150,6 +153,7 @@ def _streams(found: Remote) -> list[Row]:
         requests.append(counts()["requests"] - before)
 
     length = found.count * ROW
+    peers, taken = in_order(found, SIZE), random_rows(found, SIZE, TAKEN)
     with ThreadPoolExecutor(THREADS) as pool:
         theirs = {
             POOL: over(lambda: obstore.batches(NAME, wanted, SIZE, pool), length),
@@ -159,22 +163,26 @@ def _streams(found: Remote) -> list[Row]:
                 ),
                 length,
             ),
+            **{name: over(batches, count * ROW) for name, (batches, count) in peers.items()},
         }
+        random = {name: over(batches, TAKEN * SIZE * ROW) for name, batches in taken.items()}
         passes = {
             PLAIN: Pass(lambda: plain(found, NAME, wanted, CONNECTIONS), length),
-            ORDER: over(in_order, length),
+            ORDER: over(ordered, length),
             BLOCKS: Pass(counted, length),
         }
-        made = rates(passes | theirs, repetitions=REPETITIONS)
+        made = rates(passes | theirs | random, repetitions=REPETITIONS)
         require_rows(obstore.batches(NAME, wanted, SIZE, pool), found.count, shuffled=False)
-    require_rows(in_order(), found.count, shuffled=False)
+    for batches, count in peers.values():
+        require_rows(batches(), count, shuffled=False)
+    require_rows(ordered(), found.count, shuffled=False)
     require_rows(in_blocks(), found.count, shuffled=True)
     what = f"{found.count:,} rows, batches of {SIZE:,}, "
     least = -(-length // BLOCK)
     common = {"workload": "W16", "unit": "B/s"}
     return [
         *beside(made, ORDER, {PLAIN: 0.9} | dict.fromkeys(theirs), what=what + ORDER, **common),
-        *beside(made, BLOCKS, {ORDER: 0.7}, what=what + BLOCKS, **common),
+        *beside(made, BLOCKS, {ORDER: 0.7} | dict.fromkeys(random), what=what + BLOCKS, **common),
         Row(
             workload="W16",
             what=f"{what}{BLOCKS}: requests",

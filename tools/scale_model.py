@@ -149,7 +149,10 @@ def layouts() -> tuple[Layout, ...]:
     return (
         Layout("a part for each worker", own, own, "between epochs"),
         Layout("one order, rows of 1 MiB or more", own, 1, "at any step"),
-        Layout("one order, smaller rows", 1, 1, "at any step"),
+        # The groups at both ends of its part are shared with other workers.
+        Layout(
+            "one order, smaller rows", own + 2 * value("group") / value("data"), 1, "at any step"
+        ),
     )
 
 

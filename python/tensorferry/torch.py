@@ -97,7 +97,8 @@ class IterableDataset(torch.utils.data.IterableDataset[Any]):  # type: ignore[mi
             )
         if worker is None or worker.num_workers == 1:
             return iter(self.dataset)
-        return iter(self.dataset.shard(worker.num_workers, worker.id))
+        # DataLoader takes from its workers in turn: so the order is that of the dataset.
+        return iter(self.dataset.shard(worker.num_workers, worker.id, contiguous=False))
 
     def __len__(self) -> int:
         return len(self.dataset)

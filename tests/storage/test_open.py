@@ -459,3 +459,31 @@ def test_credentials_of_a_profile_are_found_by_boto3(s3, tmp_path, by):
     """
     arguments = (str(tmp_path), s3.url("profile/x.npy"), json.dumps(options), by)
     assert run(code, *arguments).split() == ["3", "True"]
+
+
+def in_order(x, start, count):
+    return tfy.Dataset.from_tensor_slices(x).with_format("numpy").skip(start).take(count).batch(64)
+
+
+@pytest.mark.parametrize("form", ["dataset", "slice", "resumed"])
+def test_nothing_is_received_beyond_the_part_that_is_read(web, form):
+    array = np.arange(12 << 20, dtype="i4").reshape(-1, 1024)  # 48 MiB, more than is read ahead
+    place = web.under("parts/")
+    place.put("x.npy", npy(array))
+    x = opened(place, "x.npy")
+    start, count = 1000, 2500
+    before = tfy._internal.request_counts()["bytes"]
+    if form == "dataset":
+        batches = list(in_order(x, start, count))
+    elif form == "slice":
+        batches = list(in_order(x[start : start + count], 0, count))
+    else:
+        iterator = iter(in_order(x, 0, start + count))
+        state = iterator.state_dict() | {"position": start // 64}
+        iterator.load_state_dict(state)
+        batches, start = list(iterator), start // 64 * 64
+        count += 1000 - start
+    found = np.concatenate(batches)
+    np.testing.assert_array_equal(found, array[start : start + count])
+    received = tfy._internal.request_counts()["bytes"] - before
+    assert found.nbytes <= received <= found.nbytes * 1.1

@@ -40,6 +40,7 @@ impl Dataset {
         let spec = elements.spec();
         let shared = inputs.iter().find(|input| std::ptr::eq(input.spec(), spec));
         let mut hints = stage.hints(hints);
+        hints.apart = hints.apart.saturating_mul(stage.checkpoint().consumes.unwrap_or(1));
         hints.elements_differ |= hints.depends_on_epoch && !stage.permutes();
         Self {
             names: Names::default(),

@@ -27,8 +27,14 @@ pub(crate) struct Hints {
     pub(crate) direct_arrays: usize,
     /// Number of those that are read over a network.
     pub(crate) remote_arrays: usize,
+    /// How many elements of a network an element takes that lie apart, so that each waits for a
+    /// request of its own; 0 if none do.
+    pub(crate) apart: u64,
     /// Bytes of one group of each block shuffle.
     pub(crate) group_bytes: usize,
+    /// Elements are in the order of a block shuffle over rows that are read over a network:
+    /// neighbours are in the same blocks.
+    pub(crate) remote_groups: bool,
     /// How far ahead of the consumer the user wants elements to be computed.
     pub(crate) read_ahead: Option<ReadAhead>,
 }
@@ -47,7 +53,9 @@ impl Hints {
             elements_differ: self.elements_differ || other.elements_differ,
             direct_arrays: self.direct_arrays.saturating_add(other.direct_arrays),
             remote_arrays: self.remote_arrays.saturating_add(other.remote_arrays),
+            apart: self.apart.max(other.apart),
             group_bytes: self.group_bytes.saturating_add(other.group_bytes),
+            remote_groups: self.remote_groups || other.remote_groups,
             read_ahead: self.read_ahead.max(other.read_ahead),
         }
     }

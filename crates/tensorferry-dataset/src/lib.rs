@@ -84,6 +84,7 @@ pub use transforms::row_map::pad_to::PadToOptions;
 pub use transforms::row_map::random_crop::CropOptions;
 pub use transforms::select::draw::DrawOptions;
 pub use transforms::select::filter_batched::FilterOptions;
+pub use transforms::select::parts::Parts;
 pub use user_fn::function::{Capture, Function, failed};
 pub use user_fn::sessions::{Many, ManyResults, Session};
 pub use value::check;

@@ -16,12 +16,14 @@ use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::execute::memory_budget::MemoryBudget;
+use crate::execute::reach::Reach;
 use crate::execute::stats::IterStats;
 pub(crate) use crate::hints::Hints;
 use crate::names::Names;
 use crate::request::{Columns, RowPart};
 use crate::shuffle::prng::{Seed, mix};
 use crate::spec::{Cardinality, Component};
+use crate::transforms::select::parts::Parts;
 use crate::user_fn::function::{Capture, Captures, UserFn};
 use crate::user_fn::sessions::Sessions;
 use std::ops::Range;
@@ -87,6 +89,8 @@ pub(crate) struct Context {
     pub(crate) budget: Option<Arc<MemoryBudget>>,
     /// What its functions hold for their calls; `None` outside an iteration.
     pub(crate) sessions: Option<Arc<Sessions>>,
+    /// What is read of each source, for reading ahead; `None` outside an iteration.
+    pub(crate) reach: Option<Arc<Reach>>,
     /// Stages of the enclosing plans, whose functions made this one.
     pub(crate) outside: usize,
 }
@@ -94,7 +98,16 @@ pub(crate) struct Context {
 impl Context {
     /// A context outside an iteration.
     pub(crate) fn new(epoch: Epoch, cancel: CancelToken) -> Self {
-        Self { epoch, cancel, stats: None, budget: None, sessions: None, outside: 0 }
+        let (stats, budget, sessions, reach) = (None, None, None, None);
+        Self { epoch, cancel, stats, budget, sessions, reach, outside: 0 }
+    }
+
+    /// The token for reading elements of a source.
+    pub(crate) fn reading<S>(&self, source: &S) -> CancelToken {
+        match self.reach.as_ref().and_then(|reach| reach.elements(source)) {
+            Some(elements) => self.cancel.reading(elements),
+            None => self.cancel.clone(),
+        }
     }
 
     pub(crate) fn at(&self, epoch: Epoch) -> Self {
@@ -186,8 +199,8 @@ pub(crate) struct CheckpointInfo<'a> {
     pub(crate) consumes: Option<u64>,
     /// For a stage whose `consumes` is a batch size, which may be another when a run resumes.
     pub(crate) batches: Option<Batches>,
-    /// The number of shards, and the index of this one.
-    pub(crate) shard: Option<(u64, u64)>,
+    /// The number of shards, the index of this one, and which elements they take.
+    pub(crate) shard: Option<(u64, u64, Parts)>,
     /// The stage is a part of another dataset's element, with passes of its own.
     pub(crate) is_window: bool,
 }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::memory::spare;
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,9 +11,19 @@ use std::time::{Duration, Instant};
 /// A flag that tells long work to end early. Clones share it.
 ///
 /// It also carries what readers must know of the work that they read for: how much memory they may
-/// use to read ahead.
-#[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<Shared>);
+/// use to read ahead, and which rows it reads.
+#[derive(Clone, Debug)]
+pub struct CancelToken {
+    shared: Arc<Shared>,
+    /// Of this clone alone.
+    rows: (u64, u64),
+}
+
+impl Default for CancelToken {
+    fn default() -> Self {
+        Self { shared: Arc::default(), rows: (0, u64::MAX) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -27,22 +38,22 @@ const PAUSED: u8 = 2;
 impl CancelToken {
     /// Has all work that checks a clone of the token end.
     pub fn cancel(&self) {
-        self.0.flags.fetch_or(CANCELLED, Ordering::Relaxed);
+        self.shared.flags.fetch_or(CANCELLED, Ordering::Relaxed);
     }
 
     /// As [`CancelToken::cancel`], until [`CancelToken::resume`].
     pub fn pause(&self) {
-        self.0.flags.fetch_or(PAUSED, Ordering::Relaxed);
+        self.shared.flags.fetch_or(PAUSED, Ordering::Relaxed);
     }
 
     /// Ends a [`CancelToken::pause`].
     pub fn resume(&self) {
-        self.0.flags.fetch_and(!PAUSED, Ordering::Relaxed);
+        self.shared.flags.fetch_and(!PAUSED, Ordering::Relaxed);
     }
 
     /// Marks the thread that runs `work` as a worker of the iteration that this token cancels.
     pub fn computing<T>(&self, work: impl FnOnce() -> T) -> T {
-        let before = COMPUTED.replace(Arc::as_ptr(&self.0).addr());
+        let before = COMPUTED.replace(Arc::as_ptr(&self.shared).addr());
         let done = work();
         COMPUTED.set(before);
         done
@@ -52,23 +63,37 @@ impl CancelToken {
     /// wait for an element of its own iteration.
     #[must_use]
     pub fn is_of_this_thread(&self) -> bool {
-        COMPUTED.get() == Arc::as_ptr(&self.0).addr()
+        COMPUTED.get() == Arc::as_ptr(&self.shared).addr()
     }
 
     /// Limits the memory of each reader of this work that receives bytes ahead, from a network.
     pub fn limit_readahead(&self, bytes: usize) {
-        self.0.readahead.store(bytes.saturating_add(1), Ordering::Relaxed);
+        self.shared.readahead.store(bytes.saturating_add(1), Ordering::Relaxed);
     }
 
     /// The limit on reading ahead in bytes.
     #[must_use]
     pub fn readahead(&self) -> Option<usize> {
-        self.0.readahead.load(Ordering::Relaxed).checked_sub(1)
+        self.shared.readahead.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// A clone for reading these rows of a source, and no others: readers receive nothing else
+    /// ahead.
+    #[must_use]
+    pub fn reading(&self, rows: Range<u64>) -> Self {
+        Self { shared: Arc::clone(&self.shared), rows: (rows.start, rows.end) }
+    }
+
+    /// The rows that the work reads of the source that this clone was made for; all rows if that is
+    /// not known.
+    #[must_use]
+    pub fn rows(&self) -> Range<u64> {
+        self.rows.0..self.rows.1
     }
 
     /// Whether [`CancelToken::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
-        self.0.flags.load(Ordering::Relaxed) & CANCELLED != 0
+        self.shared.flags.load(Ordering::Relaxed) & CANCELLED != 0
     }
 
     /// Fails if the work has to end: the token is cancelled or paused, or this thread is
@@ -79,7 +104,7 @@ impl CancelToken {
     /// memory.
     pub fn check(&self) -> Result<()> {
         spare::check()?;
-        if self.0.flags.load(Ordering::Relaxed) == 0 {
+        if self.shared.flags.load(Ordering::Relaxed) == 0 {
             check_interrupted()
         } else {
             Err(Error::Interrupted)

@@ -5,12 +5,19 @@
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tensorferry_io::Version;
 use tensorferry_io::storage::cache::{CachedObject, PieceCache};
 
 const MIB: usize = 1 << 20;
+
+/// Held by the test that runs. A forked process does not know the caches of this one if another
+/// thread is opening a cache at that moment: it makes new ones, with leases of their own.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn object(cache: &Arc<PieceCache>, name: &str) -> CachedObject {
     cache.object(name, &Version::new("1"), 4 * MIB as u64)
@@ -63,6 +70,7 @@ fn leases(folder: &Path) -> usize {
 
 #[test]
 fn a_forked_process_has_a_lease_of_its_own_and_shares_all_pieces() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let cache = PieceCache::at(path, 6 << 20).unwrap();
@@ -106,6 +114,7 @@ fn a_forked_process_has_a_lease_of_its_own_and_shares_all_pieces() {
 
 #[test]
 fn forks_amid_reads_and_writes_of_other_threads_do_not_block() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let cache = PieceCache::at(folder.path(), 64 << 20).unwrap();
     let objects = ["a", "b", "c"].map(|name| object(&cache, name));

@@ -38,8 +38,8 @@ def iter_batches(
     >>> path = os.path.join(tempfile.mkdtemp(), "x.npy")
     >>> np.save(path, np.arange(6))
     >>> shuffled = tfy.Dataset.from_files(path).shuffle(seed=7)
-    >>> batches = iter_batches(read(shuffled, batch_size=4), batch_size=4)
-    >>> [batch["data"].tolist() for batch in batches]
+    >>> rows = read(shuffled, batch_size=4)
+    >>> [batch["data"].tolist() for batch in iter_batches(rows, batch_size=4)]
     [[0, 2, 4, 5], [1, 3]]
     """
     size = _arguments.positive(batch_size, "ray.iter_batches", "batch_size")

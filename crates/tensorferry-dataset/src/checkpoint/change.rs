@@ -1,5 +1,6 @@
 //! The differences between a plan and the one that a checkpoint restores.
 
+use crate::transforms::select::parts::Parts;
 use std::collections::VecDeque;
 
 /// Shard positions of an earlier run with another number of shards.
@@ -7,6 +8,8 @@ use std::collections::VecDeque;
 pub struct Resharded {
     /// How many elements each old shard handed out, in the order of the shards.
     pub positions: Vec<u64>,
+    /// The parts that the shards were.
+    pub parts: Parts,
 }
 
 /// What [`Stage::rebuild`](crate::stage::Stage::rebuild) changes.

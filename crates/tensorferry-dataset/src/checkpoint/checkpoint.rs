@@ -9,6 +9,7 @@ use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stage::{Dataset, Epoch};
+use crate::transforms::select::parts::Parts;
 
 /// The saved position of an iteration. [`Iter::checkpoint`](crate::execute::iter::Iter::checkpoint)
 /// makes it, and [`Dataset::resume`] continues from it.
@@ -97,7 +98,8 @@ impl Checkpoint {
             }
         } else if !self.origins.is_empty() {
             let origins = self.origins.clone();
-            dataset = Cut::of(&dataset).with_rows(|rows| rows.sharded(1, 0, origins))?;
+            dataset =
+                Cut::of(&dataset).with_rows(|rows| rows.sharded(1, 0, Parts::Strided, origins))?;
         }
         // The state of a stream is behind them.
         if self.progress.skipped > 0 && self.state.is_none() {

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stack::{NESTED, at_depth};
 use crate::stage::Epoch;
+use crate::transforms::select::parts::Parts;
 use tensorferry_core::{ByteOrder, DType, Tensor};
 use tensorferry_io::gather::rows_out::filled;
 use tensorferry_io::memory::room::{Room, collected};
@@ -58,6 +59,7 @@ impl Checkpoint {
         put_int(out, part.index);
         out.bytes(&part.whole.to_le_bytes());
         out.bytes(&[u8::from(part.counts)]);
+        put_parts(out, part.parts);
         put_ints(out, &self.seeds);
         put_int(out, self.epoch.0);
         put_int(out, self.position);
@@ -81,7 +83,10 @@ impl Checkpoint {
             }
         }
         put_int(out, self.origins.len() as u64);
-        self.origins.iter().for_each(|origin| put_runs(out, &origin.positions));
+        for origin in &self.origins {
+            put_parts(out, origin.parts);
+            put_runs(out, &origin.positions);
+        }
     }
 
     /// Reads what [`Checkpoint::to_bytes`] wrote.
@@ -116,6 +121,7 @@ impl Checkpoint {
             index: read.int()?,
             whole: read.fixed()?,
             counts: read.flag()?,
+            parts: read.parts()?,
         };
         let plan = Plan { text, hash, part };
         let (seeds, epoch, position) = (read.ints()?, Epoch(read.int()?), read.int()?);
@@ -127,7 +133,8 @@ impl Checkpoint {
             rows: if read.flag()? { Some(read.int()?) } else { None },
         };
         let state = if read.flag()? { Some(read.state(0)?) } else { None };
-        let origin = |read: &mut Reader<'_>| Ok(Resharded { positions: read.runs()? });
+        let origin =
+            |read: &mut Reader<'_>| Ok(Resharded { parts: read.parts()?, positions: read.runs()? });
         let origins = (0..read.count()?).map(|_| origin(&mut read)).collect::<Result<_>>()?;
         match read.bytes {
             [] => Ok(Self { plan, seeds, epoch, position, progress, state, origins }),
@@ -182,6 +189,10 @@ fn put_int(out: &mut impl Sink, mut value: u64) {
         }
         out.bytes(&[low | 0x80]);
     }
+}
+
+fn put_parts(out: &mut impl Sink, parts: Parts) {
+    out.bytes(&[u8::from(parts == Parts::Contiguous)]);
 }
 
 fn put_ints(out: &mut impl Sink, values: &[u64]) {
@@ -280,6 +291,10 @@ impl<'a> Reader<'a> {
 
     fn flag(&mut self) -> Result<bool> {
         Ok(self.byte()? != 0)
+    }
+
+    fn parts(&mut self) -> Result<Parts> {
+        Ok(if self.flag()? { Parts::Contiguous } else { Parts::Strided })
     }
 
     fn int(&mut self) -> Result<u64> {
@@ -385,7 +400,13 @@ mod tests {
             plan: Plan {
                 text: "range(3) | take(2)".into(),
                 hash: 0x1234_5678_9abc_def0,
-                part: Part { shards: 3, index: 2, whole: 77, counts: true },
+                part: Part {
+                    shards: 3,
+                    index: 2,
+                    whole: 77,
+                    counts: true,
+                    parts: Parts::Contiguous,
+                },
             },
             seeds: vec![0, 127, 128, u64::MAX],
             epoch: Epoch(3),
@@ -398,7 +419,10 @@ mod tests {
                 rows: Some(1 << 42),
             },
             state: Some(State::List(vec![State::List(parts), State::List(Vec::new())])),
-            origins: vec![Resharded { positions: vec![5, 6] }, Resharded { positions: vec![1] }],
+            origins: vec![
+                Resharded { positions: vec![5, 6], parts: Parts::Contiguous },
+                Resharded { positions: vec![1], parts: Parts::Strided },
+            ],
         }
     }
 

@@ -4,6 +4,7 @@ use crate::checkpoint::checkpoint::Checkpoint;
 use crate::checkpoint::part::Part;
 use crate::checkpoint::reshard::positions;
 use crate::error::{Error, Result};
+use crate::transforms::select::parts::Parts;
 
 impl Checkpoint {
     /// The checkpoint of a whole run, made of those of all its shards, in any order. Any number of
@@ -49,7 +50,7 @@ impl Checkpoint {
         if let Some(rows) = &mut merged.progress.rows {
             *rows = saved.iter().fold(*rows, |left, saved| left.saturating_sub(saved.rows()));
         }
-        merged.plan.part = Part { shards: 1, index: 0, ..merged.plan.part };
+        merged.plan.part = Part { shards: 1, index: 0, parts: Parts::Strided, ..merged.plan.part };
         // No plan has them: all resume as parts of the whole.
         (merged.plan.hash, merged.progress.plan) = (0, 0);
         (merged.position, merged.progress.each, merged.progress.drops) = (0, 1, false);

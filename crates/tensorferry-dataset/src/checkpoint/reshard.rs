@@ -73,7 +73,7 @@ impl Checkpoint {
         start.state = None;
         // Without it, the start is that of the same run.
         if positions.iter().any(|position| *position > 0) {
-            start.origins.push(Resharded { positions });
+            start.origins.push(Resharded { positions, parts: self.plan.part.parts });
         }
         start
     }
@@ -196,6 +196,9 @@ impl Checkpoint {
         match () {
             () if (part.whole, part.shards) != (other.whole, other.shards) => {
                 differ("their plans differ")
+            }
+            () if part.parts != other.parts => {
+                differ("the parts of some are contiguous, and those of others are not")
             }
             () if self.epoch != first.epoch => differ("they are of different epochs"),
             () if self.seeds != first.seeds => {

@@ -8,6 +8,7 @@ use crate::execute::memory_budget::MemoryBudget;
 use crate::execute::options::Options;
 use crate::execute::options::ReadAhead;
 use crate::execute::producer::{Limits, Producer};
+use crate::execute::reach::Reach;
 use crate::execute::stats::IterStats;
 use crate::execute::workers::Workers;
 use crate::spec::Cardinality;
@@ -41,7 +42,7 @@ enum Mode {
     /// Element by element in the caller's thread; the field is the number of elements.
     Indexed(u64),
     /// Any element on any thread.
-    Workers(Workers),
+    Workers(Box<Workers>),
     /// In order in the caller's thread, after the prefetched elements of a restored checkpoint.
     Inline(Box<dyn ElementIter>, VecDeque<Result<Element>>),
     /// In order on a thread of its own.
@@ -124,6 +125,8 @@ impl Iter {
     pub(crate) fn begin(&mut self, start: Start) -> Result<()> {
         self.position = start.position;
         (self.origins, self.skipped) = (start.origins, start.skipped);
+        let from = if self.dataset.is_indexed() { self.position } else { 0 };
+        self.cx.reach = Reach::of(&self.dataset, from).map(Arc::new);
         let ahead = self.ahead();
         self.mode = if self.dataset.is_indexed() {
             self.begin_indexed(ahead)?
@@ -138,7 +141,7 @@ impl Iter {
         let automatic = || match self.dataset.hints.sequential {
             // Functions may have side effects: read ahead just enough to keep two threads busy.
             true => 2,
-            false => 2 * self.options.threads(),
+            false => self.options.threads() + self.cx.threads().max(self.options.threads()),
         };
         self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
             // Reads overlap with the use of elements, and a waiting consumer can be interrupted.
@@ -163,7 +166,8 @@ impl Iter {
         }
         if !self.dataset.hints.sequential {
             let (dataset, cx) = (self.dataset.clone(), self.cx.clone());
-            return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead)));
+            let workers = Workers::new(dataset, cx, self.position, len, ahead);
+            return Ok(Mode::Workers(Box::new(workers)));
         }
         let mut iter = self.dataset.element_iter(&self.cx)?;
         iter.restore(&State::Int(self.position))?;

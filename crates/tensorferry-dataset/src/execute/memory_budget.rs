@@ -27,6 +27,9 @@ use tensorferry_io::sync::fork_safe::ForkSafe;
 
 /// Part of a limit that arrays of a network are read ahead with, together.
 const READAHEAD: usize = 4;
+/// Bytes of a thread that reads from a network: the buffers of a large request. What is received
+/// goes into elements.
+const REMOTE_READER: usize = 1 << 20;
 /// Maximum groups of a track.
 const MOST_GROUPS: usize = 3;
 /// Maximum distance in groups between a thread and its track, ahead or behind.
@@ -47,6 +50,8 @@ pub(crate) struct MemoryBudget {
     threads: usize,
     /// Number of threads that the user wants, and of arrays that bypass the page cache.
     wanted: (usize, usize),
+    /// Bytes that a reading thread uses beside elements.
+    reader: usize,
     /// Bytes that each array of a network may be read ahead.
     readahead: Option<usize>,
     /// Bytes of `shared` that are reserved for groups, and bytes that batches use.
@@ -86,11 +91,12 @@ impl MemoryBudget {
     /// `hints` are those of the plan.
     pub(crate) fn new(hints: &Hints, options: &Options) -> Self {
         let Hints { direct_arrays, remote_arrays, group_bytes, .. } = *hints;
-        let wanted = (options.threads(), direct_arrays);
+        let wanted = (options.threads_for(hints), direct_arrays);
+        let reader = if direct_arrays > remote_arrays { READER } else { REMOTE_READER };
         let readahead = options.memory_limit.filter(|_| remote_arrays > 0);
         let readahead = readahead.map(|limit| Options::counted(limit) / READAHEAD);
         let (threads, shared) = match options.memory_limit {
-            Some(limit) => shares(limit - readahead.unwrap_or(0), wanted),
+            Some(limit) => shares(limit - readahead.unwrap_or(0), wanted, reader),
             None => (wanted.0, Options::counted(Options::MEMORY_LIMIT)),
         };
         let budget = Self {
@@ -98,6 +104,7 @@ impl MemoryBudget {
             shared,
             threads,
             wanted,
+            reader,
             readahead: readahead.map(|bytes| bytes / remote_arrays.max(1)),
             reserved: AtomicUsize::default(),
             in_flight: AtomicUsize::default(),
@@ -146,7 +153,7 @@ impl MemoryBudget {
         let (bytes, most) = (kind.group_bytes(order), self.most());
         let Some(limit) = self.limit.filter(|_| bytes > most) else { return Ok(()) };
         let mut least = limit;
-        while of_groups(shares(least, self.wanted).1) < bytes && least < usize::MAX {
+        while of_groups(shares(least, self.wanted, self.reader).1) < bytes && least < usize::MAX {
             least = least.saturating_add(least / 64 + 1);
         }
         let what = format!(
@@ -323,15 +330,15 @@ impl MemoryBudget {
 }
 
 /// Splits a limit into a number of threads, at most those wanted, and the bytes that batches and
-/// groups share, at least half of what is counted.
-fn shares(limit: usize, (threads, windows): (usize, usize)) -> (usize, usize) {
+/// groups share, at least half of what is counted. A reading thread uses `reader` bytes.
+fn shares(limit: usize, (threads, windows): (usize, usize), reader: usize) -> (usize, usize) {
     let counted = Options::counted(limit);
     if windows == 0 {
         return (threads, counted);
     }
     // The consumer reads too.
-    let threads = (counted / 2 / READER).saturating_sub(1 + windows).clamp(1, threads);
-    let readers = READER.saturating_mul((1 + windows).saturating_add(threads));
+    let threads = (counted / 2 / reader).saturating_sub(1 + windows).clamp(1, threads);
+    let readers = reader.saturating_mul((1 + windows).saturating_add(threads));
     (threads, counted - readers.min(counted / 2))
 }
 

@@ -17,9 +17,12 @@ pub(crate) mod memory_budget;
 pub(crate) mod options;
 mod pace;
 pub(crate) mod producer;
+pub(crate) mod reach;
 pub(crate) mod reservation;
 pub(crate) mod stats;
 pub(crate) mod workers;
 
+#[cfg(test)]
+mod network_tests;
 #[cfg(test)]
 mod tests;

@@ -239,11 +239,17 @@ impl BlockShuffle {
             return Ok(copied(requests)?);
         }
         let order = self.order(kind.round);
-        let mut goes_on = self.goes_on(first, last, len);
+        // A group costs no more requests than its number of blocks of neighbours, one by one.
+        let is_cheap =
+            self.input.hints.remote_arrays > 0 && distance < len && len >= order.group_blocks();
+        let mut goes_on = self.goes_on(first, last, len) || is_cheap;
         if goes_on || first.index == 0 {
             budget.check(&kind, &order)?;
         }
         let besides = order.number(last.index) - order.number(first.index);
+        // Groups after those of a part are not read ahead.
+        let reach = cx.reach.as_ref().and_then(|reach| reach.elements(self));
+        let all = reach.map_or(self.n, |reach| reach.end);
         let (mut rest, mut left) = (requests, Vec::new());
         while let Some(first) = rest.first() {
             let number = order.number(first.index);
@@ -267,8 +273,8 @@ impl BlockShuffle {
             let input = Input { order: &order, cancel: &cx.cancel, gather: &gather };
             group.copy(here, out, &input)?;
             let taken = here.last().map_or(0, |request| request.index + 1);
-            budget.taken(&group, taken, distance + 1, self.n);
-            if end < self.n
+            budget.taken(&group, taken, distance + 1, all);
+            if end < all
                 && let Some(next) = budget.next(&group, &order)
             {
                 next.keep_up(&group, taken, &input)?;
@@ -339,10 +345,12 @@ impl Stage for BlockShuffle {
     fn hints(&self, inputs: Hints) -> Hints {
         let cx = Context::new(Epoch(0), CancelToken::default());
         let kind = self.kind(Columns::All, self.input.spec().len(), &cx);
+        let remote_groups = kind.is_some() && inputs.remote_arrays > 0;
         let group_bytes = kind.map_or(0, |kind| kind.group_bytes(&self.order(kind.round)));
         Hints {
             depends_on_epoch: self.reshuffle_each_iteration || inputs.depends_on_epoch,
             group_bytes: inputs.group_bytes.saturating_add(group_bytes),
+            remote_groups,
             ..inputs
         }
     }

@@ -150,7 +150,8 @@ impl Stage for Shuffle {
 
     fn hints(&self, inputs: Hints) -> Hints {
         let depends_on_epoch = self.reshuffle_each_iteration || inputs.depends_on_epoch;
-        Hints { depends_on_epoch, ..inputs }
+        let apart = u64::from(inputs.remote_arrays > 0);
+        Hints { depends_on_epoch, apart, remote_groups: false, ..inputs }
     }
 
     fn checkpoint(&self) -> CheckpointInfo<'_> {

@@ -146,7 +146,7 @@ impl Stage for OpenedRows {
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        let wanted = columns.indices(out.len());
+        let (wanted, cancel) = (columns.indices(out.len()), cx.reading(self));
         let mut out: Vec<Option<RowsOut<'_>>> =
             out.iter_mut().map(|rows| Some(rows.reborrow())).collect();
         // One pass, unless a component is requested twice.
@@ -166,12 +166,7 @@ impl Stage for OpenedRows {
                     // A source may overwrite the requests.
                     let bytes = rows.iter().map(|rows| rows.row * requests.len()).sum();
                     let read = || {
-                        group.source.read_rows(
-                            &columns,
-                            &mut requests.to_vec(),
-                            &mut rows,
-                            &cx.cancel,
-                        )
+                        group.source.read_rows(&columns, &mut requests.to_vec(), &mut rows, &cancel)
                     };
                     self.arrays[group.components[0]].counting(bytes, read)?;
                     for (column, rows) in columns.iter().zip(&mut rows) {

@@ -44,7 +44,8 @@ impl RowSource for Joined {
     ) -> Result<()> {
         self.parts.each_part(requests, |part, here| {
             let (source, column) = self.arrays[part].source();
-            source.read_rows(&[column], here, out, cancel)
+            let cancel = cancel.reading(self.parts.within(part, &cancel.rows()));
+            source.read_rows(&[column], here, out, &cancel)
         })
     }
 

@@ -102,7 +102,15 @@ impl Packed {
                 columns.push((*run, out));
             }
         }
-        self.engine.read(&mut pieces, cancel)?;
+        match self.parts.ends(&cancel.rows()) {
+            Some((first, end)) => {
+                let place = |(part, rows): (usize, u64)| {
+                    (part, self.arrays[part].offset + rows * row as u64)
+                };
+                self.engine.read_within(&mut pieces, &(place(first)..place(end)), cancel)?;
+            }
+            None => self.engine.read(&mut pieces, cancel)?,
+        }
         for (run, out) in columns {
             self.read_columns(run, out, row, cancel)?;
         }

@@ -60,6 +60,15 @@ impl Array {
     }
 }
 
+impl Part {
+    /// The token for the whole source.
+    fn reading(&self, cancel: &CancelToken) -> CancelToken {
+        let rows = cancel.rows();
+        let whole = |row: u64| self.start + row.min(self.len);
+        cancel.reading(whole(rows.start)..whole(rows.end))
+    }
+}
+
 impl RowSource for Part {
     fn columns(&self) -> &[TensorSpec] {
         &self.spec
@@ -82,7 +91,7 @@ impl RowSource for Part {
             }
             request.index += self.start;
         }
-        self.source.read_rows(&[self.column], requests, out, cancel)
+        self.source.read_rows(&[self.column], requests, out, &self.reading(cancel))
     }
 
     fn read_runs(
@@ -100,7 +109,7 @@ impl RowSource for Part {
             }
             run.index += self.start;
         }
-        self.source.read_runs(self.column, &moved, out, cancel)
+        self.source.read_runs(self.column, &moved, out, &self.reading(cancel))
     }
 
     fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {

@@ -3,6 +3,7 @@
 use crate::array::row_source::RowRun;
 use crate::gather::request::{RowRequest, no_row};
 use crate::memory::room::{Room, list_of};
+use std::ops::Range;
 use tensorferry_core::{Error, Result};
 
 /// The ranges of rows of the parts.
@@ -59,6 +60,21 @@ impl Parts {
     /// Index of the first row of a part.
     fn first(&self, part: usize) -> u64 {
         if part == 0 { 0 } else { self.ends[part - 1] }
+    }
+
+    /// Those of these rows that are in a part, relative to it.
+    pub(crate) fn within(&self, part: usize, rows: &Range<u64>) -> Range<u64> {
+        let (first, end) = (self.first(part), self.ends[part]);
+        let relative = |row: u64| row.clamp(first, end) - first;
+        relative(rows.start)..relative(rows.end)
+    }
+
+    /// Where these rows begin and end: parts, and rows in them. `None` if there are none.
+    pub(crate) fn ends(&self, rows: &Range<u64>) -> Option<((usize, u64), (usize, u64))> {
+        let end = rows.end.min(self.rows());
+        let last = end.checked_sub(1).filter(|last| *last >= rows.start)?;
+        let (part, row) = self.find(last).ok()?;
+        Some((self.find(rows.start).ok()?, (part, row + 1)))
     }
 
     /// Calls `read` with each part and the requests for its rows. Makes their indices relative to
@@ -188,6 +204,17 @@ mod tests {
         assert!(parts.runs(&mut requests(&[(u64::MAX, 0), (0, 1)])).is_err());
         assert!(Parts::new([]).unwrap().runs(&mut requests(&[(0, 0)])).is_err());
         assert!(Parts::new([u64::MAX, 1]).is_err());
+    }
+
+    #[test]
+    fn rows_of_all_parts_are_found_in_each() {
+        let parts = Parts::new([3, 0, 4]).unwrap();
+        assert_eq!((parts.within(0, &(1..5)), parts.within(2, &(1..5))), (1..3, 0..2));
+        assert_eq!((parts.within(1, &(1..5)), parts.within(2, &(0..3))), (0..0, 0..0));
+        assert_eq!(parts.ends(&(1..5)), Some(((0, 1), (2, 2))));
+        assert_eq!(parts.ends(&(1..3)), Some(((0, 1), (0, 3))));
+        assert_eq!(parts.ends(&(0..u64::MAX)), Some(((0, 0), (2, 4))));
+        assert_eq!((parts.ends(&(3..3)), parts.ends(&(8..9))), (None, None));
     }
 
     #[test]

@@ -91,7 +91,15 @@ impl RecordRows {
             );
             rest = later;
         }
-        self.engine.read(&mut pieces, cancel)?;
+        match self.parts.ends(&cancel.rows()) {
+            Some((first, end)) => {
+                let place = |(part, rows): (usize, u64)| {
+                    (part, self.files[part].offset + rows * self.files[part].row as u64)
+                };
+                self.engine.read_within(&mut pieces, &(place(first)..place(end)), cancel)?;
+            }
+            None => self.engine.read(&mut pieces, cancel)?,
+        }
         let block = block.freeze();
         for (column, out) in which.iter().zip(out) {
             self.column(file, *column, rows, block.clone())?.gather(&requests, out)?;

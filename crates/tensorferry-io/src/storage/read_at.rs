@@ -183,4 +183,21 @@ pub trait ReadEngine: Send + Sync + fmt::Debug {
     /// # Errors
     /// As [`ReadAt::read_exact_at`].
     fn read(&self, pieces: &mut [Piece<'_>], cancel: &CancelToken) -> Result<()>;
+
+    /// As [`ReadEngine::read`], for work that reads nothing outside of `within`. An engine that
+    /// receives bytes ahead should not go beyond it.
+    ///
+    /// # Errors
+    /// As [`ReadEngine::read`].
+    fn read_within(
+        &self,
+        pieces: &mut [Piece<'_>],
+        _within: &Range<Place>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        self.read(pieces, cancel)
+    }
 }
+
+/// A place in a group of sources: the index of the source, and an offset in it.
+pub type Place = (usize, u64);

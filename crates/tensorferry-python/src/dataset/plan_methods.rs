@@ -12,7 +12,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tensorferry::dataset::{
-    BatchOptions, Cardinality, Dataset, EpochCounter, Options, PaddedBatchOptions, Shape,
+    BatchOptions, Cardinality, Dataset, EpochCounter, Options, PaddedBatchOptions, Parts, Shape,
     ShuffleOptions, WindowOptions,
 };
 use tensorferry::{DType, Tensor};
@@ -205,9 +205,21 @@ impl Plan {
         self.dataset().skip(count).into()
     }
 
-    fn shard(&self, py: Python<'_>, num_shards: u64, index: u64) -> PyResult<Self> {
+    fn shard(
+        &self,
+        py: Python<'_>,
+        num_shards: u64,
+        index: u64,
+        contiguous: Option<bool>,
+    ) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().shard(num_shards, index).or_raise(py)?.into())
+        let dataset = self.dataset();
+        let part = match contiguous {
+            None => dataset.shard(num_shards, index),
+            Some(true) => dataset.shard_with(num_shards, index, Parts::Contiguous),
+            Some(false) => dataset.shard_with(num_shards, index, Parts::Strided),
+        };
+        Ok(part.or_raise(py)?.into())
     }
 
     fn shuffle(

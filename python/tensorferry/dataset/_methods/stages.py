@@ -76,18 +76,34 @@ class Stages(Base):
 
     @recorded
     def shard(
-        self, num_shards: SupportsIndex, index: SupportsIndex, name: str | None = None
+        self,
+        num_shards: SupportsIndex,
+        index: SupportsIndex,
+        name: str | None = None,
+        *,
+        contiguous: bool | None = None,
     ) -> Self:
-        """Every ``num_shards``-th element, from ``index`` on: the part of one of several workers.
+        """The part of one of several workers: every ``num_shards``-th element, from ``index`` on.
         Shuffle before ``shard``, and batch after it.
 
+        Args:
+            num_shards: how many workers there are.
+            index: the number of this worker, from 0.
+            name: ignored.
+            contiguous: whether each worker takes consecutive elements instead. None for those that
+                are shuffled in blocks from object storage: each worker then receives its part of
+                the blocks, not all of them. Parts are as long as otherwise.
+
         Raises:
-            tensorferry.errors.InvalidArgumentError: ``index`` is not in
-                ``range(num_shards)``.
+            tensorferry.errors.InvalidArgumentError: ``index`` is not in ``range(num_shards)``; or
+                parts are to be contiguous, and the dataset is infinite or has no random access.
 
         >>> import tensorferry as tfy
-        >>> list(tfy.Dataset.range(10).shard(3, 1).as_numpy_iterator())
-        [np.int64(1), np.int64(4), np.int64(7)]
+        >>> rows = tfy.Dataset.range(10).with_format("numpy")
+        >>> [int(x) for x in rows.shard(3, 1)]
+        [1, 4, 7]
+        >>> [int(x) for x in rows.shard(3, 1, contiguous=True)]
+        [4, 5, 6]
         """
         shards, at = (
             _arguments.positive(num_shards, "shard", "num_shards"),
@@ -98,10 +114,14 @@ class Stages(Base):
                 "argument",
                 f"shard: index has to be at least 0 and less than num_shards={shards}, not {at}",
             )
-        return self._with(self._plan.shard(shards, at))
+        return self._with(self._plan.shard(shards, at, contiguous))
 
     def for_rank(
-        self, rank: SupportsIndex | None = None, world: SupportsIndex | None = None
+        self,
+        rank: SupportsIndex | None = None,
+        world: SupportsIndex | None = None,
+        *,
+        contiguous: bool | None = None,
     ) -> Self:
         """The part of this process in a job of several: ``shard(world, rank)``. Shuffle before it,
         with the same seed in all processes, and batch after it.
@@ -116,6 +136,7 @@ class Stages(Base):
         Args:
             rank: the number of this process, from 0.
             world: how many processes there are. Give both, or neither.
+            contiguous: as for :meth:`shard`.
 
         Raises:
             tensorferry.errors.InvalidArgumentError: only one of them is given, ``rank`` is not in
@@ -128,7 +149,7 @@ class Stages(Base):
         """
         found = _ranks.find("for_rank", rank, world)
         _log.info("for_rank: %s", found)
-        return self.shard(found.world, found.rank)
+        return self.shard(found.world, found.rank, contiguous=contiguous)
 
     @recorded
     def enumerate(self, start: SupportsIndex = 0, name: str | None = None) -> Self:

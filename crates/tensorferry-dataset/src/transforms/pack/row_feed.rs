@@ -16,7 +16,7 @@ use tensorferry_io::memory::room::Room;
 /// The rows of a dataset, in order.
 pub(crate) enum RowFeed {
     /// Read when they are written.
-    Measured { input: Dataset, rows: u64, lengths: Lengths },
+    Measured { input: Box<Dataset>, rows: u64, lengths: Lengths },
     /// Read to learn their lengths, and kept until they are written.
     Elements(Box<Elements>),
 }
@@ -39,7 +39,8 @@ impl RowFeed {
                 Cardinality::Finite(rows) => rows,
                 _ => u64::MAX,
             };
-            return Ok(Self::Measured { input: input.clone(), rows, lengths: Lengths::new() });
+            let (input, lengths) = (Box::new(input.clone()), Lengths::new());
+            return Ok(Self::Measured { input, rows, lengths });
         }
         Ok(Self::Elements(Box::new(Elements {
             input: input.element_iter(cx)?,

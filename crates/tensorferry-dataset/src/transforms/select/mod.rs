@@ -7,6 +7,7 @@ pub(crate) mod enumerate;
 pub(crate) mod filter;
 pub(crate) mod filter_batched;
 pub(crate) mod indices;
+pub(crate) mod parts;
 pub(crate) mod prefetch;
 pub(crate) mod repeat;
 #[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
@@ -17,3 +18,4 @@ pub(crate) mod split;
 pub(crate) mod stride;
 pub(crate) mod take;
 pub(crate) mod unique;
+pub(crate) mod unseen;

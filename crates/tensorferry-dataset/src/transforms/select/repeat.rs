@@ -111,6 +111,8 @@ impl Stage for Repeat {
         Hints {
             may_end_early: self.count.is_none() && self.input.cardinality() == Cardinality::Unknown
                 || inputs.may_end_early,
+            // Contiguous parts would be whole rounds.
+            remote_groups: false,
             ..inputs
         }
     }

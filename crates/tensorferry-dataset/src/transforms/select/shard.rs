@@ -1,4 +1,9 @@
-//! `shard`: every n-th element, the part of one of several workers.
+//! `shard`: the part of one of several workers, every n-th element or a contiguous part.
+//!
+//! # Rationale
+//! Every n-th element keeps workers together in the order of the input, and works without random
+//! access. But if neighbours come from the same blocks of an object store, each worker would
+//! receive all blocks: there, parts are contiguous.
 
 use crate::checkpoint::change::{Change, Resharded};
 use crate::checkpoint::state::State;
@@ -7,19 +12,28 @@ use crate::spec::Cardinality;
 use crate::stage::{
     CheckpointInfo, Context, Dataset, ElementIter, Elements, Locate, Stage, Step, step, value_of,
 };
+use crate::transforms::select::parts::Parts;
+use crate::transforms::select::unseen::{Unseen, part_of};
 use tensorferry_io::cancel::CancelToken;
 
 struct Shard {
     input: Dataset,
     num_shards: u64,
     index: u64,
+    parts: Parts,
+    /// The first element and the length of the part, if it is contiguous.
+    part: (u64, u64),
     /// Positions of earlier runs with other numbers of shards, oldest first.
     origins: Vec<Unseen>,
 }
 
 impl Dataset {
-    /// Every `num_shards`-th element, starting at `index`: the part of one of `num_shards` workers.
+    /// The part of one of `num_shards` workers: every `num_shards`-th element, starting at `index`.
     /// Shuffle before it to give each worker a random part, and batch after it.
+    ///
+    /// Rows that are read over a network and shuffled in blocks are divided into
+    /// [`Parts::Contiguous`] parts of their order instead, so that each worker reads its part of
+    /// the blocks.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -33,7 +47,29 @@ impl Dataset {
     /// # Errors
     /// [`Error::Argument`] if `index` is not less than `num_shards`.
     pub fn shard(&self, num_shards: u64, index: u64) -> Result<Self> {
-        self.sharded(num_shards, index, Vec::new())
+        let in_groups = self.hints.remote_groups && self.cardinality().finite().is_some();
+        let parts = if in_groups { Parts::Contiguous } else { Parts::Strided };
+        self.shard_with(num_shards, index, parts)
+    }
+
+    /// As [`Dataset::shard`], with a choice of the parts.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::{Dataset, Parts};
+    ///
+    /// let all = Dataset::range(0, 10, 1, DType::Int64)?;
+    /// let mine = all.shard_with(3, 1, Parts::Contiguous)?; // 4, 5, 6
+    /// let first = mine.iter().next().unwrap()?[0].tensor()?.view::<i64>()?.get(&[]);
+    /// assert_eq!(first, Some(4));
+    /// # Ok::<(), tensorferry_dataset::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Dataset::shard`]; [`Error::Argument`] if the dataset is infinite or has no random
+    /// access, and parts are to be contiguous.
+    pub fn shard_with(&self, num_shards: u64, index: u64, parts: Parts) -> Result<Self> {
+        self.sharded(num_shards, index, parts, Vec::new())
     }
 
     /// Distributes the elements that a run with another number of shards has not returned yet, in
@@ -43,21 +79,30 @@ impl Dataset {
     /// As [`Dataset::shard`]; [`Error::State`] if `origin` is empty or an old shard's position is
     /// beyond its end.
     pub fn resharded(&self, num_shards: u64, index: u64, origin: Resharded) -> Result<Self> {
-        self.sharded(num_shards, index, vec![origin])
+        self.sharded(num_shards, index, Parts::Strided, vec![origin])
     }
 
     pub(crate) fn sharded(
         &self,
         num_shards: u64,
         index: u64,
+        parts: Parts,
         origins: Vec<Resharded>,
     ) -> Result<Self> {
+        let wrong = |what: String| Err(Error::Argument { stage: "shard", what });
         if index >= num_shards {
-            let what = format!(
+            return wrong(format!(
                 "index has to be at least 0 and less than num_shards; it is {index} of \
                 {num_shards} shards"
+            ));
+        }
+        if parts == Parts::Contiguous && !(self.indexed && self.cardinality().finite().is_some()) {
+            return wrong(
+                "contiguous parts need a dataset of known length with random access: not filter, \
+                from_generator and the like, nor an endless repeat. Shard before that stage, or \
+                take every n-th element (contiguous=False)."
+                    .into(),
             );
-            return Err(Error::Argument { stage: "shard", what });
         }
         let mut left = self.cardinality();
         let mut unseen = Vec::with_capacity(origins.len());
@@ -66,80 +111,18 @@ impl Dataset {
             left = left.map(|n| n.saturating_sub(origin.seen));
             unseen.push(origin);
         }
-        Ok(Self::of(Shard { input: self.clone(), num_shards, index, origins: unseen }))
-    }
-}
-
-/// The elements that a run with `positions.len()` shards has not returned.
-///
-/// Think of the input as rows with one column per shard. Before the row of the foremost shard, each
-/// shard has left the rest of its column. After it, all elements are unseen.
-#[derive(Clone)]
-struct Unseen {
-    positions: Vec<u64>,
-    /// The positions in ascending order. Between two of them, as many shards have elements left as
-    /// there are positions before.
-    sorted: Vec<u64>,
-    /// Number of elements that were returned.
-    seen: u64,
-}
-
-impl Unseen {
-    fn new(origin: Resharded, cardinality: Cardinality) -> Result<Self> {
-        let Resharded { positions } = origin;
-        let shards = positions.len() as u64;
-        if shards == 0 {
-            return Err(Error::State { what: "the state has no shards; it is damaged".into() });
-        }
-        if let Cardinality::Finite(n) = cardinality {
-            for (shard, &position) in (0_u64..).zip(&positions) {
-                let had = n.saturating_sub(shard).div_ceil(shards);
-                if position > had {
-                    let what = format!(
-                        "shard {shard} of {shards} handed out {position} of its {had} elements; \
-                            the state is damaged"
-                    );
-                    return Err(Error::State { what });
-                }
-            }
-        }
-        let mut sorted = positions.clone();
-        sorted.sort_unstable();
-        let seen = positions.iter().fold(0_u64, |all, position| all.saturating_add(*position));
-        Ok(Self { positions, sorted, seen })
-    }
-
-    /// The input's index of the `nth` unseen element.
-    fn locate(&self, mut nth: u64) -> u64 {
-        let shards = self.positions.len() as u64;
-        for (behind, pair) in (1_u64..).zip(self.sorted.windows(2)) {
-            let left = (pair[1] - pair[0]).saturating_mul(behind);
-            if nth < left {
-                let row = pair[0] + nth / behind;
-                let mut columns =
-                    (0_u64..).zip(&self.positions).filter(|(_, position)| **position <= row);
-                let column = columns
-                    .nth(usize::try_from(nth % behind).unwrap_or(usize::MAX))
-                    .map_or(0, |(column, _)| column);
-                return row.saturating_mul(shards).saturating_add(column);
-            }
-            nth -= left;
-        }
-        let foremost = self.sorted.last().copied().unwrap_or(0);
-        foremost.saturating_mul(shards).saturating_add(nth)
-    }
-
-    /// Whether the element at this index of the input is unseen.
-    fn contains(&self, index: u64) -> bool {
-        let shards = self.positions.len() as u64;
-        let column = usize::try_from(index % shards).unwrap_or(usize::MAX);
-        self.positions.get(column).is_some_and(|position| index / shards >= *position)
+        let part = part_of(left.finite().unwrap_or(0), num_shards, index);
+        let input = self.clone();
+        Ok(Self::of(Shard { input, num_shards, index, parts, part, origins: unseen }))
     }
 }
 
 impl Locate for Shard {
     fn locate(&self, index: u64) -> u64 {
-        let dealt = index.saturating_mul(self.num_shards).saturating_add(self.index);
+        let dealt = match self.parts {
+            Parts::Strided => index.saturating_mul(self.num_shards).saturating_add(self.index),
+            Parts::Contiguous => self.part.0.saturating_add(index),
+        };
         self.origins.iter().rev().fold(dealt, |nth, origin| origin.locate(nth))
     }
 }
@@ -157,23 +140,27 @@ impl Stage for Shard {
     }
 
     fn describe(&self) -> String {
-        let after: String =
-            self.origins.iter().map(|origin| format!(", after {:?}", origin.positions)).collect();
-        format!("shard({}, {}{after})", self.num_shards, self.index)
+        let contiguous = match self.parts {
+            Parts::Strided => "",
+            Parts::Contiguous => ", contiguous=True",
+        };
+        let after: String = self.origins.iter().map(|origin| format!(", after {origin}")).collect();
+        format!("shard({}, {}{contiguous}{after})", self.num_shards, self.index)
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        let before =
-            self.origins.iter().map(|origin| Resharded { positions: origin.positions.clone() });
+        let before = self.origins.iter().map(|unseen| unseen.origin.clone());
         inputs[0].sharded(
             self.num_shards,
             self.index,
+            self.parts,
             before.chain(change.resharded.take()).collect(),
         )
     }
 
     fn checkpoint(&self) -> CheckpointInfo<'_> {
-        CheckpointInfo { shard: Some((self.num_shards, self.index)), ..CheckpointInfo::default() }
+        let shard = Some((self.num_shards, self.index, self.parts));
+        CheckpointInfo { shard, ..CheckpointInfo::default() }
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -288,23 +275,62 @@ mod tests {
 
     #[test]
     fn equal_positions_go_on_behind_the_last_row() -> Result<()> {
-        let origin = Resharded { positions: vec![3; 4] };
+        let origin = Resharded { positions: vec![3; 4], parts: Parts::Strided };
         let mine = range(20)?.resharded(2, 0, origin)?;
         assert_eq!(numbers(&mine)?, [12, 14, 16, 18]);
         assert!(mine.to_string().ends_with("shard(2, 0, after [3, 3, 3, 3])"), "{mine}");
         Ok(())
     }
 
+    /// The part of each shard.
+    fn divided(list: &[i64], shards: usize, parts: Parts) -> Vec<Vec<i64>> {
+        let mut rest = list;
+        let part = |index: usize| match parts {
+            Parts::Strided => list.iter().skip(index).step_by(shards).copied().collect(),
+            Parts::Contiguous => {
+                let (part, after) = rest.split_at(rest.len().div_ceil(shards - index));
+                rest = after;
+                part.to_vec()
+            }
+        };
+        (0..shards).map(part).collect()
+    }
+
     /// The elements of a list that remain after each shard returned `positions` of its elements.
-    fn left(list: &[i64], positions: &[u64]) -> Vec<i64> {
-        let seen = |at: usize| ((at / positions.len()) as u64) < positions[at % positions.len()];
-        list.iter().enumerate().filter(|(at, _)| !seen(*at)).map(|(_, value)| *value).collect()
+    fn left(list: &[i64], Resharded { positions, parts }: &Resharded) -> Vec<i64> {
+        let seen: Vec<i64> = divided(list, positions.len(), *parts)
+            .iter()
+            .zip(positions)
+            .flat_map(|(part, seen)| &part[..usize::try_from(*seen).unwrap()])
+            .copied()
+            .collect();
+        list.iter().filter(|value| !seen.contains(value)).copied().collect()
+    }
+
+    #[test]
+    fn contiguous_parts_are_the_input_in_order() -> Result<()> {
+        for (n, shards) in [(0, 3), (2, 3), (10, 3), (12, 4), (7, 1)] {
+            let list: Vec<i64> = (0..n).collect();
+            for (index, expected) in (0..).zip(divided(&list, shards, Parts::Contiguous)) {
+                let mine = range(n)?.shard_with(shards as u64, index, Parts::Contiguous)?;
+                assert_eq!(mine.cardinality(), Cardinality::Finite(expected.len() as u64));
+                assert_eq!(numbers(&mine)?, expected, "{mine}");
+            }
+        }
+        let mine = range(10)?.shard_with(3, 1, Parts::Contiguous)?;
+        assert!(mine.to_string().ends_with("shard(3, 1, contiguous=True)"), "{mine}");
+        for endless in [range(3)?.repeat(None), streamed(&range(3)?)] {
+            let error = endless.shard_with(2, 1, Parts::Contiguous).map(drop).unwrap_err();
+            assert!(error.to_string().contains("known length"), "{error}");
+        }
+        Ok(())
     }
 
     #[test]
     fn resharding_any_number_of_times_hands_out_exactly_what_is_left() -> Result<()> {
-        for seed in 0..300_u64 {
+        for seed in 0..600_u64 {
             let draw = |salt: u64, below: u64| mix(mix(seed) ^ salt) % below;
+            let kind = |salt| if draw(salt, 2) == 0 { Parts::Strided } else { Parts::Contiguous };
             let n = draw(1, 60);
             let mut list: Vec<i64> = (0..n.cast_signed()).collect();
             let mut origins = Vec::new();
@@ -314,15 +340,20 @@ mod tests {
                 let position =
                     |s: u64| draw(100 * (run + 1) + s, 1 + len.saturating_sub(s).div_ceil(shards));
                 let positions: Vec<u64> = (0..shards).map(position).collect();
-                list = left(&list, &positions);
-                origins.push(Resharded { positions });
+                let origin = Resharded { positions, parts: kind(20 + run) };
+                list = left(&list, &origin);
+                origins.push(origin);
             }
-            let shards = 1 + draw(3, 5);
-            for index in 0..shards {
-                let mine = (0_u64..).zip(&list).filter(|(at, _)| at % shards == index);
-                let expected: Vec<i64> = mine.map(|(_, value)| *value).collect();
-                for input in [range(n.cast_signed())?, streamed(&range(n.cast_signed())?)] {
-                    let mine = input.sharded(shards, index, origins.clone())?;
+            let (shards, parts) = (1 + draw(3, 5), kind(30));
+            let expected = divided(&list, usize::try_from(shards).unwrap(), parts);
+            for (index, expected) in (0..).zip(expected) {
+                let mine =
+                    range(n.cast_signed())?.sharded(shards, index, parts, origins.clone())?;
+                assert_eq!(numbers(&mine)?, expected, "seed {seed}: {mine}");
+                let strided = origins.iter().all(|origin| origin.parts == Parts::Strided);
+                if strided && parts == Parts::Strided {
+                    let input = streamed(&range(n.cast_signed())?);
+                    let mine = input.sharded(shards, index, parts, origins.clone())?;
                     assert_eq!(numbers(&mine)?, expected, "seed {seed}: {mine}");
                 }
             }
@@ -332,24 +363,29 @@ mod tests {
 
     #[test]
     fn a_rebuild_for_another_number_of_shards_continues_an_already_continued_run() -> Result<()> {
-        let first = range(20)?.resharded(2, 0, Resharded { positions: vec![3; 4] })?;
-        let mut change =
-            Change { resharded: Some(Resharded { positions: vec![1, 2] }), ..Change::default() };
+        let first = range(20)?.resharded(
+            2,
+            0,
+            Resharded { positions: vec![3; 4], parts: Parts::Strided },
+        )?;
+        let mut change = Change {
+            resharded: Some(Resharded { positions: vec![1, 2], parts: Parts::Strided }),
+            ..Change::default()
+        };
         let again = first.rebuild(&mut change)?;
         assert!(change.resharded.is_none());
-        assert_eq!(
-            numbers(&again)?,
-            left(&left(&(0..20).collect::<Vec<_>>(), &[3; 4]), &[1, 2])
-                .into_iter()
-                .step_by(2)
-                .collect::<Vec<_>>()
-        );
+        let list: Vec<i64> = (0..20).collect();
+        let strided = |positions| Resharded { positions, parts: Parts::Strided };
+        let left = left(&left(&list, &strided(vec![3; 4])), &strided(vec![1, 2]));
+        assert_eq!(numbers(&again)?, left.into_iter().step_by(2).collect::<Vec<_>>());
         Ok(())
     }
 
     #[test]
     fn a_shard_cannot_have_handed_out_more_than_it_had() -> Result<()> {
-        let error = range(10)?.resharded(2, 0, Resharded { positions: vec![4, 3, 4] }).unwrap_err();
+        let error = range(10)?
+            .resharded(2, 0, Resharded { positions: vec![4, 3, 4], parts: Parts::Strided })
+            .unwrap_err();
         assert!(matches!(error, Error::State { .. }), "{error}");
         Ok(())
     }

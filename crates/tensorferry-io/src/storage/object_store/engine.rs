@@ -7,9 +7,10 @@ use crate::storage::mode::Mode;
 use crate::storage::object_store::object::RemoteObject;
 use crate::storage::object_store::readahead::Readahead;
 use crate::storage::object_store::receive::{from_cache, receive};
+use crate::storage::object_store::rows::{ALL, Rows};
 use crate::storage::object_store::runtime::run;
 use crate::storage::object_store::spans::longest;
-use crate::storage::read_at::{Piece, ReadEngine};
+use crate::storage::read_at::{Piece, Place, ReadEngine};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,6 +37,15 @@ impl ReadEngine for Engine {
     }
 
     fn read(&self, pieces: &mut [Piece<'_>], cancel: &CancelToken) -> Result<()> {
+        self.read_within(pieces, &ALL, cancel)
+    }
+
+    fn read_within(
+        &self,
+        pieces: &mut [Piece<'_>],
+        within: &Range<Place>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let objects = &*self.objects;
         pieces.sort_unstable_by_key(|piece| (piece.source, piece.offset));
         if pieces.last().is_some_and(|last| last.source >= objects.len()) {
@@ -45,7 +55,8 @@ impl ReadEngine for Engine {
         if missing.is_empty() {
             return cancel.check();
         }
-        if self.readahead.copy_out(objects, &self.rows, &mut missing, cancel)? {
+        let rows = Rows::of(&self.rows, within, &missing);
+        if self.readahead.copy_out(objects, rows, &mut missing, cancel)? {
             return Ok(());
         }
         let most = longest(&missing);

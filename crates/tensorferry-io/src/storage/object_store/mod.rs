@@ -23,6 +23,7 @@ mod mark;
 mod object;
 mod readahead;
 mod receive;
+mod rows;
 mod runtime;
 mod source;
 mod spans;

@@ -12,9 +12,10 @@ use crate::error::Result;
 use crate::memory::{limits, pool};
 use crate::storage::object_store::object::RemoteObject;
 use crate::storage::object_store::receive::{from_cache, receive};
+use crate::storage::object_store::rows::Rows;
 use crate::storage::object_store::runtime::{run, runtime};
 use crate::storage::object_store::spans::{MOST, overlap};
-use crate::storage::read_at::Piece;
+use crate::storage::read_at::{Piece, Place};
 use crate::sync::fork_safe::ForkSafe;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
@@ -58,13 +59,15 @@ struct State {
     most: usize,
     depth: usize,
     /// Source and offset where recent requests ended.
-    ends: [Option<(usize, u64)>; REMEMBERED],
+    ends: [Option<Place>; REMEMBERED],
     chunks: BTreeMap<Key, Chunk>,
 }
 
 /// A chunk that is being received, or was.
 #[derive(Debug)]
 struct Chunk {
+    /// Its bytes in the object: all, or those within what the work reads that began it.
+    bytes: Range<u64>,
     block: Shared<oneshot::Receiver<Arc<Block>>>,
     task: AbortHandle,
 }
@@ -91,7 +94,7 @@ impl Readahead {
     pub(super) fn copy_out(
         &self,
         objects: &[Arc<RemoteObject>],
-        rows: &[Range<u64>],
+        rows: Rows<'_>,
         pieces: &mut [Piece<'_>],
         cancel: &CancelToken,
     ) -> Result<bool> {
@@ -116,9 +119,9 @@ impl Readahead {
         if waits {
             state.deepen();
         }
-        if end(pieces, rows).is_some_and(|(source, at)| {
-            at >= rows[source].end && rows[source + 1..].iter().all(Range::is_empty)
-        }) {
+        if end(pieces, rows)
+            .is_some_and(|(source, at)| at >= rows.get(source).end && rows.after(source).is_none())
+        {
             // The rows are over: their memory is for others.
             state.chunks.clear();
         }
@@ -151,7 +154,7 @@ impl State {
     fn advance(
         &mut self,
         objects: &[Arc<RemoteObject>],
-        rows: &[Range<u64>],
+        rows: Rows<'_>,
         pieces: &[Piece<'_>],
         cancel: &CancelToken,
     ) -> Result<Option<Vec<Wanted>>> {
@@ -219,14 +222,16 @@ impl State {
         &mut self,
         key: Key,
         objects: &[Arc<RemoteObject>],
-        rows: &[Range<u64>],
+        rows: Rows<'_>,
     ) -> Result<Shared<oneshot::Receiver<Arc<Block>>>> {
-        if let Some(known) = self.chunks.get(&key) {
-            return Ok(known.block.clone());
-        }
-        let rows = &rows[key.0];
+        let rows = rows.get(key.0);
         let start = rows.start.max(key.1 * self.chunk);
         let end = rows.end.min((key.1 + 1) * self.chunk);
+        // Work that reads fewer rows may have begun it.
+        let has_all = |chunk: &&Chunk| chunk.bytes.start <= start && chunk.bytes.end >= end;
+        if let Some(known) = self.chunks.get(&key).filter(has_all) {
+            return Ok(known.block.clone());
+        }
         let (send, block) = oneshot::channel();
         let object = Arc::clone(&objects[key.0]);
         let task = runtime()?.spawn(async move {
@@ -237,7 +242,8 @@ impl State {
             }
         });
         let block = block.shared();
-        let chunk = Chunk { block: block.clone(), task: task.abort_handle() };
+        let (bytes, task) = (start..end, task.abort_handle());
+        let chunk = Chunk { bytes, block: block.clone(), task };
         self.chunks.insert(key, chunk);
         Ok(block)
     }
@@ -254,7 +260,7 @@ async fn block_of(object: Arc<RemoteObject>, bytes: Range<u64>) -> Result<Block>
 }
 
 /// Where sorted pieces end, if they lie one after the other.
-fn end(pieces: &[Piece<'_>], rows: &[Range<u64>]) -> Option<(usize, u64)> {
+fn end(pieces: &[Piece<'_>], rows: Rows<'_>) -> Option<Place> {
     let first = pieces.first()?;
     let mut end = (first.source, first.offset);
     for piece in pieces {
@@ -268,47 +274,50 @@ fn end(pieces: &[Piece<'_>], rows: &[Range<u64>]) -> Option<(usize, u64)> {
 }
 
 /// Whether a read that starts at `start` continues one that ended at `end`.
-fn follows(end: (usize, u64), start: (usize, u64), rows: &[Range<u64>]) -> bool {
+fn follows(end: Place, start: Place, rows: Rows<'_>) -> bool {
     let near = |from: u64, to: u64| (from..=from.saturating_add(LEAST)).contains(&to);
     if end.0 == start.0 {
         return near(end.1, start.1);
     }
-    let after = (end.0 + 1..rows.len()).find(|source| !rows[*source].is_empty());
-    after == Some(start.0)
-        && rows.get(end.0).is_some_and(|rows| near(end.1, rows.end))
-        && near(rows[start.0].start, start.1)
+    rows.after(end.0) == Some(start.0)
+        && near(end.1, rows.get(end.0).end)
+        && near(rows.get(start.0).start, start.1)
 }
 
 /// The chunk after this one.
-fn next((source, number): Key, rows: &[Range<u64>], chunk: u64) -> Option<Key> {
-    if (number + 1) * chunk < rows.get(source)?.end {
+fn next((source, number): Key, rows: Rows<'_>, chunk: u64) -> Option<Key> {
+    if (number + 1) * chunk < rows.get(source).end {
         return Some((source, number + 1));
     }
-    let after = (source + 1..rows.len()).find(|source| !rows[*source].is_empty())?;
-    Some((after, rows[after].start / chunk))
+    let after = rows.after(source)?;
+    Some((after, rows.get(after).start / chunk))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::object_store::rows::ALL;
 
     #[test]
     fn chunks_go_on_in_the_next_object_with_rows() {
-        let rows = [128..2500, 0..0, 1100..1300];
-        let mut all = vec![(0, 0)];
-        while let Some(key) = next(all[all.len() - 1], &rows, 1000) {
-            all.push(key);
-        }
-        assert_eq!(all, [(0, 0), (0, 1), (0, 2), (2, 1)]);
+        let group = [128..2500, 0..0, 1100..1300];
+        let chunks = |within: Range<Place>| {
+            let rows = Rows::of(&group, &within, &[]);
+            std::iter::successors(Some((0, 0)), |key| next(*key, rows, 1000)).collect::<Vec<_>>()
+        };
+        assert_eq!(chunks(ALL), [(0, 0), (0, 1), (0, 2), (2, 1)]);
+        assert_eq!(chunks((0, 0)..(0, 2000)), [(0, 0), (0, 1)]);
+        assert_eq!(chunks((0, 0)..(2, 1100)), [(0, 0), (0, 1), (0, 2)]);
     }
 
     #[test]
     fn requests_in_order_are_found() {
-        let rows = [128..1 << 20, 0..0, 100..200];
-        assert!(follows((0, 500), (0, 500), &rows) && follows((0, 500), (0, 600), &rows));
-        assert!(!follows((0, 500), (0, 499), &rows) && !follows((0, 500), (0, 500_000), &rows));
-        assert!(follows((0, 1 << 20), (2, 100), &rows));
-        assert!(!follows((0, 1 << 19), (2, 100), &rows) && !follows((2, 200), (0, 128), &rows));
+        let group = [128..1 << 20, 0..0, 100..200];
+        let rows = Rows::of(&group, &ALL, &[]);
+        assert!(follows((0, 500), (0, 500), rows) && follows((0, 500), (0, 600), rows));
+        assert!(!follows((0, 500), (0, 499), rows) && !follows((0, 500), (0, 500_000), rows));
+        assert!(follows((0, 1 << 20), (2, 100), rows));
+        assert!(!follows((0, 1 << 19), (2, 100), rows) && !follows((2, 200), (0, 128), rows));
     }
 
     #[test]
