@@ -24,6 +24,7 @@ WORKLOADS = {
     "W14": "w14_images",
     "W15": "w15_strings",
     "W16": "w16_object_storage",
+    "W17": "w17_ray",
     "K1": "k1_fit",
     "M1": "m1_memory",
     "R1": "r1_resume",

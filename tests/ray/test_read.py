@@ -13,7 +13,7 @@ import tensorferry as tfy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorferry.ray import read
-from tensorferry.ray._read import PlanDatasource
+from tensorferry.ray._read import PlanDatasource, _parts
 
 from tests.support import ray_workers
 from tests.support.arrays import address
@@ -142,6 +142,18 @@ def _later_blocks_first(batch):
     return batch
 
 
+@given(st.integers(0, 500), st.integers(1, 9), st.integers(1, 20), st.integers(0, 9))
+def test_every_position_is_in_one_task_and_the_first_may_be_small(count, batch, tasks, early):
+    parts = _parts(count, batch, tasks, early * batch)
+    assert [position for part in parts for position in part] == list(range(count))
+    assert all(part.start % batch == 0 for part in parts)
+    if 0 < early * batch < count // tasks and tasks > 1:
+        assert len(parts[0]) == early * batch
+        parts = parts[1:]
+    assert len(parts) <= tasks
+    assert len({-(-len(part) // batch) for part in parts}) <= 2
+
+
 def test_a_task_is_at_most_a_kibibyte(folder):
     long = folder / ("f" * 200) / ("g" * 200)
     long.mkdir(parents=True)
@@ -250,11 +262,62 @@ def test_missing_files_and_wrong_arguments_are_refused(folder, tmp_path):
         read(_numbers(folder), storage_options={"a": "b"})
 
 
-def test_a_file_that_changed_is_an_error_of_the_task(folder, tmp_path):
-    np.save(tmp_path / "x.npy", np.arange(10))
-    opened = tfy.Dataset.from_tensor_slices(tfy.open(tmp_path / "x.npy"))
-    dataset = read(opened)
-    np.save(tmp_path / "y.npy", np.arange(9))
-    os.replace(tmp_path / "y.npy", tmp_path / "x.npy")
-    with pytest.raises(Exception, match="held int64 of shape"):
-        dataset.take_all()
+def _replace(path, rows):
+    """Another file of the same name, shape and dtype, and perhaps the same length."""
+    np.save(path.with_name("new.npy"), rows)
+    os.replace(path.with_name("new.npy"), path)
+    os.utime(path, ns=(0, 5))
+
+
+PLANS = {
+    "files": lambda path: tfy.Dataset.from_files(path).shuffle(seed=1).take(5),
+    "array": lambda path: tfy.Dataset.from_tensor_slices({"a": tfy.open(path)}),
+    "cast": lambda path: tfy.Dataset.from_tensor_slices(tfy.open(path).astype("int32")),
+    "zip": lambda path: tfy.Dataset.zip((tfy.Dataset.range(10), tfy.Dataset.from_npy([path]))),
+    "mmap": lambda path: tfy.Dataset.from_tensor_slices(np.load(path, mmap_mode="r")),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_file_that_changed_is_an_error_of_the_task(tmp_path, name):
+    path = tmp_path / "x.npy"
+    np.save(path, np.arange(10))
+    before = read(PLANS[name](path))
+    assert before.count() == len(before.take_all())
+    _replace(path, np.arange(10)[::-1].copy())
+    with pytest.raises(Exception, match=r"x\.npy: a file is not as it was"):
+        before.materialize()
+    assert len(read(PLANS[name](path)).take_all()) >= 5
+    opened = PLANS[name](path)
+    _replace(path, np.arange(9))
+    with pytest.raises(
+        Exception, match=r"not as it was|held int.. of shape|mmap length is greater"
+    ):
+        read(opened).materialize()
+
+
+def test_a_saved_dataset_that_was_replaced_is_an_error_of_the_task(tmp_path):
+    tfy.Dataset.range(10).save(tmp_path / "saved")
+    dataset = read(tmp_path / "saved")
+    tfy.Dataset.range(10).shuffle(seed=1).save(tmp_path / "saved")
+    with pytest.raises(Exception, match=r"saved/dataset\.json: a file is not as it was"):
+        dataset.materialize()
+
+
+def test_an_object_that_was_replaced_is_an_error_of_the_task(s3, folder):
+    store = s3.under("ray-replaced/")
+    content = (folder / "part-0.npy").read_bytes()
+    for at in range(2):
+        store.put(f"part-{at}.npy", content)
+    dataset = read(store.url("part-*.npy"), storage_options=store.options)
+    tfy.Dataset.range(10).save(store.url("saved"), storage_options=store.options, overwrite=True)
+    saved = read(store.url("saved"), storage_options=store.options)
+    assert (dataset.count(), saved.count()) == (50, 10)
+    # The same length, dtype and shape.
+    store.put("part-1.npy", content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(Exception, match=r"part-1\.npy: a file is not as it was"):
+        dataset.materialize()
+    again = tfy.Dataset.range(1, 11)
+    again.save(store.url("saved"), storage_options=store.options, overwrite=True)
+    with pytest.raises(Exception, match=r"saved/dataset\.json: a file is not as it was"):
+        saved.materialize()

@@ -74,6 +74,30 @@ def test_one_column_and_datasets_of_ray_are_written(tmp_path):
     ]
 
 
+TEXTS = ["", "a", "größer", "x" * 100]
+
+
+def _texts(batch):
+    names = [TEXTS[n % 4] for n in batch["y"]]
+    return {"y": batch["y"], "name": names, "raw": [name.encode() for name in names]}
+
+
+def test_strings_are_written(source, tmp_path):
+    made = read(source, override_num_blocks=4).map_batches(_texts, batch_size=70)
+    write(made, tmp_path / "saved")
+    loaded = tfy.Dataset.load(tmp_path / "saved")
+    expected = [
+        {"name": text, "raw": text, "y": n} for n in range(ROWS) for text in [TEXTS[n % 4].encode()]
+    ]
+    assert [{**row, "y": int(row["y"])} for row in loaded.as_numpy_iterator()] == expected
+    # It is saved and read as any other dataset is, also at random.
+    loaded.shuffle(seed=1).save(tmp_path / "again")
+    assert sorted(row["y"] for row in read(tmp_path / "again").take_all()) == list(range(ROWS))
+    assert read(tmp_path / "saved").take(3)[2]["name"] == TEXTS[2].encode()
+    write(ray.data.from_items([{"data": "a"}, {"data": "bc"}]), tmp_path / "alone")
+    assert list(tfy.Dataset.load(tmp_path / "alone").as_numpy_iterator()) == [b"a", b"bc"]
+
+
 def test_an_object_store_has_the_dataset_once_it_is_whole(s3, source):
     store = s3.under("ray-write/")
     shuffled = tfy.Dataset.from_files(source).shuffle(seed=3)
@@ -88,6 +112,10 @@ def test_an_object_store_has_the_dataset_once_it_is_whole(s3, source):
     with pytest.raises(Exception, match="it is row"):
         write(_failing(read(source)), url, storage_options=options, overwrite=True)
     assert store.names("saved") == names
+    named = read(source).limit(5).map_batches(_texts)
+    write(named, url, storage_options=options, overwrite=True)
+    loaded = tfy.Dataset.load(url, storage_options=options)
+    assert [row["name"].decode() for row in loaded.as_numpy_iterator()] == [*TEXTS, TEXTS[0]]
     write(read(source).limit(5), url, storage_options=options, overwrite=True)
     assert len(tfy.Dataset.load(url, storage_options=options)) == 5
     assert len(store.names("saved")) < len(names)
@@ -110,7 +138,8 @@ def test_a_failed_write_leaves_nothing(source, tmp_path):
             lambda dataset: dataset.map_batches(_uneven, batch_size=None),
             "some rows have the columns",
         ),
-        (lambda dataset: dataset.map_batches(_named), "'name' holds strings"),
+        (lambda dataset: dataset.map(_listed), "'lists' holds objects, or rows of several shapes"),
+        (lambda dataset: dataset.map_batches(_sometimes_named), "some rows have the columns"),
         (lambda dataset: dataset.filter(_never), "has no rows"),
     ):
         with pytest.raises(Exception, match=words):
@@ -122,8 +151,12 @@ def _uneven(batch):
     return {"x": batch["x"][:, : 20 if 700 in batch["y"] else 10]}
 
 
-def _named(batch):
-    return {"name": batch["y"].astype(str)}
+def _listed(row):
+    return {"lists": list(range(row["y"] % 3))}
+
+
+def _sometimes_named(batch):
+    return {"name": batch["y"].astype(str) if 700 in batch["y"] else batch["y"]}
 
 
 def _never(row):

@@ -35,7 +35,8 @@ pub use format::save::{
 };
 pub use format::verify::{Verified, verify, verify_with};
 pub use open::{
-    matching_files, matching_files_with, open, open_npy, open_raw, open_sources, open_with,
+    find_sources, matching_files, matching_files_with, open, open_npy, open_raw, open_sources,
+    open_with,
 };
 pub use storage::counts::{RequestCounts, request_counts};
 pub use storage::local::regular::open_beside;

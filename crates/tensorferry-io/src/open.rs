@@ -56,12 +56,24 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
 /// As [`open`]; [`Error::Argument`] if a feature is missing or has another dtype or shape, or the
 /// format has no features; [`Error::Interrupted`].
 pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened> {
+    open_sources(&find_sources(paths, options)?, options)
+}
+
+/// The files and objects of paths and patterns, in the order of [`open_with`], for
+/// [`open_sources`]. Their versions tell whether a later process opens the same.
+///
+/// # Errors
+/// As [`open_with`], for files that cannot be opened.
+pub fn find_sources<P: AsRef<Path>>(
+    paths: &[P],
+    options: &OpenOptions,
+) -> Result<Vec<Arc<dyn ReadAt>>> {
     if options.mode == Mode::Map
         && let Some(path) = paths.iter().find(|path| is_remote(path.as_ref()))
     {
         return Err(not_mappable(path.as_ref()));
     }
-    open_sources(&place::open_all(paths, &options.storage, &options.cancel)?, options)
+    place::open_all(paths, &options.storage, &options.cancel)
 }
 
 /// As [`open_with`], for any storage: see [`ReadAt`].

@@ -22,9 +22,10 @@ pub mod dataset {
 pub use tensorferry_io::{
     Array, Arrays, Capabilities, FeatureSpec, Format, Mmap, Mode, OpenOptions, Opened, Progress,
     RaggedArray, Raw, ReadAt, ReadRange, ResumableWrite, RowReader, Stored, Strings, Verified,
-    Version, can_convert, can_write, convert_into, matching_files, open, open_beside, open_npy,
-    open_raw, open_sources, open_with, remove_leftovers, save, save_arrays, save_arrays_with,
-    save_examples, save_npy, save_resumable, smallest_dtype, value_range, verify, write_file,
+    Version, can_convert, can_write, convert_into, find_sources, matching_files, open, open_beside,
+    open_npy, open_raw, open_sources, open_with, remove_leftovers, save, save_arrays,
+    save_arrays_with, save_examples, save_npy, save_resumable, smallest_dtype, value_range, verify,
+    write_file,
 };
 pub use tensorferry_io::{
     CacheOptions, RequestCounts, SaveOptions, StorageOptions, WriteOptions, await_cleanup,

@@ -28,6 +28,28 @@ _log = logging.getLogger("tensorferry")
 Recipe: TypeAlias = tuple[Any, ...]
 
 
+class _Call(tuple[Any, ...]):
+    """A recipe that is a function's name and arguments, with what was opened."""
+
+    def __init__(self, call: tuple[Any, ...]) -> None:
+        #: The version of each object, in order.
+        self.versions: list[str | None] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (tuple(self),)
+
+
+def versions(opened: Array | Arrays) -> list[str | None]:
+    """The versions of the objects of an array, in order. Local files have none."""
+    recipe = opened._inner.recipe() if isinstance(opened, Arrays) else opened.__reduce__()[1][0]
+    while not isinstance(recipe, _Call):
+        if recipe is None:  # rows of another library
+            return []
+        first, second = recipe
+        recipe = second[0] if first == "astype" else first
+    return recipe.versions
+
+
 class Arrays(LeafMapping[str, Array | Any]):
     """Arrays by name, as ``.npz``, ``.safetensors``, TFRecord and structured ``.npy`` files hold
     them. Made by :func:`open`.
@@ -273,8 +295,9 @@ def _open(
     features: list[tuple[str, Any]],
     where: storage.Storage,
 ) -> Array | Arrays:
-    recipe = ("open", (paths.absolute(files), format, mode, features, where))
-    opened = _internal.open(files, format, mode, asked.engine(features), where, recipe)
+    recipe = _Call(("open", (paths.absolute(files), format, mode, features, where)))
+    noted = (recipe, recipe.versions)
+    opened = _internal.open(files, format, mode, asked.engine(features), where, noted)
     return opened if isinstance(opened, Array) else Arrays(opened)
 
 
@@ -330,8 +353,9 @@ def raw(
     where: storage.Storage,
 ) -> Array:
     """:func:`open_raw` of checked arguments."""
-    recipe = ("open_raw", (paths.absolute(files), dtype, shape, offset, mode, where))
-    return _internal.open_raw(files, (dtype, shape, offset), mode, where, recipe)
+    recipe = _Call(("open_raw", (paths.absolute(files), dtype, shape, offset, mode, where)))
+    noted = (recipe, recipe.versions)
+    return _internal.open_raw(files, (dtype, shape, offset), mode, where, noted)
 
 
 def opened(value: Any, rows: bool = True) -> Any:

@@ -113,6 +113,7 @@ class Base(metaclass=_Kind):
         "__weakref__",
         "_family",
         "_format",
+        "_opened",
         "_options",
         "_packer",
         "_plan",
@@ -128,6 +129,8 @@ class Base(metaclass=_Kind):
     #: original's.
     _family: int
     _recipe: Recipe
+    #: The files, if they were opened by the method that made it.
+    _opened: Any
     _packer: _internal.Packer | None
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
@@ -155,6 +158,7 @@ class Base(metaclass=_Kind):
         dataset._options = options
         dataset._packer = None
         dataset._recipe = ("", (), {})
+        dataset._opened = None
         return dataset
 
     def _called(self, plan: _internal.Plan) -> _internal.Plan:
@@ -283,7 +287,7 @@ class Base(metaclass=_Kind):
         )
         epoch, said, _ = self._plan.progress()
         copy._plan.count_like(epoch, said)
-        copy._recipe = self._recipe
+        copy._recipe, copy._opened = self._recipe, self._opened
         return copy
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:

@@ -26,8 +26,19 @@ except ModuleNotFoundError as error:
 
 from tensorferry.ray._batches import iter_batches
 from tensorferry.ray._convert import convert
+from tensorferry.ray._progress import Progress, WorkerProgress, progress
 from tensorferry.ray._read import read
 from tensorferry.ray._train import TrainIterator, train_iterator
 from tensorferry.ray._write import write
 
-__all__ = ["TrainIterator", "convert", "iter_batches", "read", "train_iterator", "write"]
+__all__ = [
+    "Progress",
+    "TrainIterator",
+    "WorkerProgress",
+    "convert",
+    "iter_batches",
+    "progress",
+    "read",
+    "train_iterator",
+    "write",
+]

@@ -60,7 +60,7 @@ class Columns:
             raise errors.make("wrong_type", "ray.read: the elements hold no tensors")
         for name, part in zip(names, spec, strict=True):
             _check(name, part)
-        return cls(names, are_uniform(spec), max(1, sum(map(_bytes, spec))))
+        return cls(names, are_uniform(spec), max(1, sum(map(row_bytes, spec))))
 
     def block(self, columns: list[Any]) -> Block:
         """A block over the memory of the columns."""
@@ -79,6 +79,11 @@ class Elements:
     def __init__(self, columns: Columns, dataset: Dataset, rows: int) -> None:
         self._columns, self._rows = columns, rows
         self._elements = (dataset.batch(rows) if columns.uniform else dataset).as_numpy_iterator()
+
+    @property
+    def row_bytes(self) -> int | None:
+        """Bytes of an element; None where shapes vary."""
+        return self._columns.bytes if self._columns.uniform else None
 
     def blocks(self, bytes_: int) -> Iterator[Block]:
         """The blocks. Where shapes vary, one ends after ``bytes_`` bytes."""
@@ -151,7 +156,8 @@ def _refused(name: str, why: str, way: str) -> errors.Error:
     return errors.make("wrong_type", f"ray.read: {name!r} {why}. {way}")
 
 
-def _bytes(part: Any) -> int:
+def row_bytes(part: Any) -> int:
+    """Bytes of a component of one element; an estimate if its shape varies."""
     dtype, dims = part
     if dims is None or None in dims:
         return _UNKNOWN_BYTES

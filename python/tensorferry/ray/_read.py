@@ -20,13 +20,15 @@ from tensorferry._arguments import INFINITE
 from tensorferry._files import paths
 from tensorferry._typing import Path, StorageOptions
 from tensorferry.dataset import Dataset
-from tensorferry.ray import _plans
+from tensorferry.ray import _plans, _progress
 from tensorferry.ray._columns import Columns
 
 #: Ray's largest block, where its context has no limit.
 _BLOCK = 128 << 20
 #: The fewest bytes of a task, unless a number of tasks is asked for.
 _LEAST = 8 << 20
+#: The bytes of the first task, unless a number of tasks is asked for: a consumer waits for it.
+_FIRST = 4 << 20
 #: The most tasks, unless a number is asked for: Ray keeps each in memory. Each may yield many
 #: blocks.
 _MOST_TASKS = 4096
@@ -65,7 +67,8 @@ def read(
         batch_size: that of ``iter_batches``. Blocks then hold a multiple of it, and Ray cuts
             batches out of them without a copy.
         override_num_blocks: how many read tasks; None for about one for each block, but at least 4
-            for each CPU where these have 8 MiB or more.
+            for each CPU where these have 8 MiB or more, and a small one before them, so that the
+            first batch comes soon.
         concurrency: the most tasks that run at the same time, as for ``ray.data.read_parquet``.
         num_cpus: the CPUs of a task, 1 by default. A task reads with as many threads.
         memory: the bytes of memory that Ray reserves for a task.
@@ -99,7 +102,8 @@ def read(
     batch = 1 if batch_size is None else _arguments.positive(batch_size, "ray.read", "batch_size")
     if not ray.is_initialized():
         ray.init()
-    tasks = PlanDatasource(dataset, batch, math.ceil(num_cpus or 1))
+    asked = override_num_blocks is not None
+    tasks = PlanDatasource(dataset, batch, math.ceil(num_cpus or 1), early=not asked)
     count = (
         tasks.default_count()
         if override_num_blocks is None
@@ -120,7 +124,7 @@ def read(
 class PlanDatasource(Datasource):  # type: ignore[misc]
     """One pass over a plan, divided into ranges of positions."""
 
-    def __init__(self, dataset: Dataset, batch: int, threads: int) -> None:
+    def __init__(self, dataset: Dataset, batch: int, threads: int, *, early: bool = False) -> None:
         super().__init__()
         columns = Columns.of(dataset)
         self._plan = _plans.carried(dataset)
@@ -129,6 +133,9 @@ class PlanDatasource(Datasource):  # type: ignore[misc]
         plan.count_like(self._epoch + 1, said)
         self._count, self._bytes = plan.cardinality, columns.bytes
         self._batch, self._threads = batch, threads
+        #: The positions of a small first task; 0 for tasks of one size.
+        self._early = _FIRST // columns.bytes // batch * batch if early else 0
+        self._watched = _progress.board() is not None
 
     def get_name(self) -> str:
         return "Tensorferry"
@@ -156,7 +163,12 @@ class PlanDatasource(Datasource):  # type: ignore[misc]
         return [
             ReadTask(
                 functools.partial(
-                    _read, self._plan, self._epoch, part.start, part.stop, rows, self._threads
+                    _read,
+                    (self._plan, self._epoch, self._watched),
+                    part.start,
+                    part.stop,
+                    rows,
+                    self._threads,
                 ),
                 BlockMetadata(
                     num_rows=len(part),
@@ -166,26 +178,29 @@ class PlanDatasource(Datasource):  # type: ignore[misc]
                 ),
                 per_task_row_limit=per_task_row_limit,
             )
-            for part in _parts(self._count, self._batch, parallelism)
+            for part in _parts(self._count, self._batch, parallelism, self._early)
         ]
 
 
 def _read(
-    plan: _plans.Carried, epoch: int, start: int, stop: int, rows: int, threads: int
+    common: tuple[_plans.Carried, int, bool], start: int, stop: int, rows: int, threads: int
 ) -> Iterator[Block]:
     """What a task does."""
-    part = range(start, stop)
-    yield from _plans.elements(plan, epoch, part, min(rows, len(part)), threads).blocks(
-        _target(None)
-    )
+    (plan, epoch, watched), part = common, range(start, stop)
+    elements = _plans.elements(plan, epoch, part, min(rows, len(part)), threads)
+    yield from _progress.metered(elements.blocks(_target(None)), elements.row_bytes, watched)
 
 
-def _parts(count: int, batch: int, tasks: int) -> list[range]:
-    """Positions in as many parts, whose sizes differ by at most a batch."""
-    batches = -(-count // batch)
+def _parts(count: int, batch: int, tasks: int, first: int = 0) -> list[range]:
+    """Positions in as many parts, whose sizes differ by at most a batch; the ``first`` of them as a
+    part before, if the others are several.
+    """
+    first = first if tasks > 1 and first < count // tasks else 0
+    batches = -(-(count - first) // batch)
     tasks = max(1, min(tasks, batches))
-    ends = [min(count, batches * at // tasks * batch) for at in range(tasks + 1)]
-    return [range(start, end) for start, end in itertools.pairwise(ends) if end > start]
+    ends = [min(count, first + batches * at // tasks * batch) for at in range(tasks + 1)]
+    bounds = [0, *ends] if first else ends
+    return [range(start, end) for start, end in itertools.pairwise(bounds) if end > start]
 
 
 def _target(context: DataContext | None) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from tensorferry import _arguments, _internal, _ranks, checkpoint, errors
+from tensorferry._nest import structures
 from tensorferry.dataset import Dataset
+from tensorferry.ray._columns import row_bytes
+from tensorferry.ray._progress import Meter, board
 
 if TYPE_CHECKING:
     from ray.train import Checkpoint
@@ -79,6 +83,7 @@ def train_iterator(
         )
     size = _arguments.positive(batch_size, "train_iterator", "batch_size")
     iterator = TrainIterator(dataset, size, drop_remainder, rank)
+    iterator._meter = Meter("train_iterator", board(), f"rank {rank.rank}, ")
     saved = ray.train.get_checkpoint() or checkpoint
     if saved is not None:
         iterator._resume(_read(saved))
@@ -99,6 +104,10 @@ class TrainIterator:
     _steps: int
     _step: int
     _ended: bool
+    #: Counts the rows; None outside of Train.
+    _meter: Meter | None = None
+    #: When the last batch was handed out.
+    _handed: float | None = None
 
     def __init__(self, rows: Dataset, size: int, drop_remainder: bool, rank: _ranks.Rank) -> None:
         if not rows._plan.is_indexed or rows.cardinality() < 0:
@@ -110,6 +119,7 @@ class TrainIterator:
             )
         self._rank, self._size, self._drop = rank, size, drop_remainder
         self._all = len(rows)
+        self._row_bytes = sum(map(row_bytes, rows._plan.spec))
         part = rows.shard(rank.world, rank.rank)
         self._dataset = part.batch(size, drop_remainder=drop_remainder)
         #: Rows that earlier runs have handed out in this epoch, in all workers.
@@ -130,9 +140,18 @@ class TrainIterator:
     def __next__(self) -> Any:
         if self._step >= self._steps:
             self._ended = True
+            if self._meter is not None:
+                self._meter.report(wait=True)
             raise StopIteration
+        begun = time.perf_counter()
         batch = next(self._pass, None)
         self._step += 1
+        if self._meter is not None:
+            now = time.perf_counter()
+            rows = 0 if batch is None else len(structures.flatten(batch)[0])
+            outside = begun - (self._handed or begun)
+            self._meter.add(rows, rows * self._row_bytes, now - begun, outside)
+            self._handed = now
         return batch
 
     def save(self, folder: str | os.PathLike[str]) -> None:

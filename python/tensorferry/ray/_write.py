@@ -6,7 +6,7 @@ import logging
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex, TypeAlias
 
 import numpy as np
 import ray.data
@@ -18,6 +18,7 @@ from tensorferry._files import paths
 from tensorferry._files.save import save
 from tensorferry._files.storage import destination
 from tensorferry._nest.structures import LEAF
+from tensorferry._nest.text import STRING, TEXT
 from tensorferry._typing import Path, StorageOptions
 from tensorferry.dataset._methods import saved_structure
 from tensorferry.ray._columns import ALONE
@@ -44,8 +45,12 @@ def write(
 
     Elements become dicts of the columns; of the column "data" alone, single arrays.
 
+    A killed task or worker is replaced, and only its files are written again. A killed program
+    starts again: Ray computes all blocks anew before it asks for one to be written, and does not
+    promise that they hold the same rows, so files of an earlier run cannot be kept.
+
     Args:
-        dataset: columns of numbers, each of rows of one shape.
+        dataset: columns of strings, or of numbers in rows of one shape.
         path: a directory that all nodes reach under this path, or a URL: ``s3://bucket/name``,
             ``gs://``, ``az://``, ``abfs://``.
         rows_per_file: how many rows a file has at least; None for those of a block.
@@ -83,6 +88,9 @@ def write(
         parts.abandon()
 
 
+_Column: TypeAlias = tuple[str, str, tuple[int | None, ...]]
+
+
 class _Part(NamedTuple):
     """Rows that a task wrote."""
 
@@ -91,7 +99,7 @@ class _Part(NamedTuple):
     name: str
     rows: int
     #: The name, dtype and row shape of each column.
-    columns: tuple[tuple[str, str, tuple[int, ...]], ...]
+    columns: tuple[_Column, ...]
 
 
 class PartsDatasink(Datasink):  # type: ignore[misc]
@@ -137,15 +145,20 @@ class PartsDatasink(Datasink):  # type: ignore[misc]
         described = []
         for at, (column, values) in enumerate(columns.items()):
             file = _internal.PartsOfDataset.file_name(at, name)
-            save(
-                _inside(str(self._folder), file),
-                values,
-                "npy",
-                storage_options=self._options,
-                overwrite=True,
-            )
-            described.append((column, values.dtype.name, values.shape[1:]))
+            if values.dtype == object:
+                texts = [text.encode() if isinstance(text, str) else text for text in values]
+                splits = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+                self._save(_internal.PartsOfDataset.splits_name(at, name), splits)
+                self._save(file, np.frombuffer(b"".join(texts), np.uint8))
+                described.append((column, STRING, (None,)))
+            else:
+                self._save(file, values)
+                described.append((column, values.dtype.name, values.shape[1:]))
         return _Part(task, number, name, len(values), tuple(described))
+
+    def _save(self, file: str, values: Any) -> None:
+        path = _inside(str(self._folder), file)
+        save(path, values, "npy", storage_options=self._options, overwrite=True)
 
     def on_write_complete(self, write_result: Any) -> None:
         parts = sorted(part for returned in write_result.write_returns for part in returned)
@@ -159,11 +172,11 @@ class PartsDatasink(Datasink):  # type: ignore[misc]
                 f"ray.write: some rows have the columns {_shown(columns)}, others {_shown(other)}. "
                 "Map them to one dtype and one shape.",
             )
-        names = [name for name, _, _ in columns]
-        structure = LEAF if names == [ALONE] else dict.fromkeys(names, LEAF)
+        places = {name: TEXT if dtype == STRING else LEAF for name, dtype, _ in columns}
+        structure = places[ALONE] if [*places] == [ALONE] else places
         assert self._parts is not None
         self._parts.finish(
-            [(dtype, shape) for _, dtype, shape in columns],
+            [("uint8" if dtype == STRING else dtype, shape) for _, dtype, shape in columns],
             saved_structure.dumps(structure),
             [(part.name, part.rows) for part in parts],
         )
@@ -188,9 +201,7 @@ def _joined(blocks: Iterable[Block], rows: int | None) -> Iterator[dict[str, Any
         if accessor.num_rows() == 0:
             continue
         columns = accessor.to_numpy(sorted(accessor.column_names()))
-        for name, values in columns.items():
-            _check(name, values)
-        held.append(columns)
+        held.append({name: _check(name, values) for name, values in columns.items()})
         count += accessor.num_rows()
         if rows is None or count >= rows:
             yield _concatenated(held)
@@ -205,18 +216,25 @@ def _concatenated(held: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: np.concatenate([columns[name] for columns in held]) for name in held[0]}
 
 
-def _check(name: str, values: Any) -> None:
-    if values.dtype.kind not in "biuf":
-        what = "strings, objects or rows of several shapes" if values.dtype == object else ""
-        raise errors.make(
-            "wrong_type",
-            f"ray.write: the column {name!r} holds {what or values.dtype}. Files of parts hold "
-            "numbers in rows of one shape: leave the column out, encode or pad it.",
-        )
+def _check(name: str, values: Any) -> Any:
+    """The column, with strings as objects."""
+    if values.dtype.kind in "biuf":
+        return values
+    if values.dtype.kind in "US":
+        return values.astype(object)
+    if values.dtype == object and all(isinstance(text, str | bytes) for text in values):
+        return values
+    what = "objects, or rows of several shapes" if values.dtype == object else values.dtype
+    raise errors.make(
+        "wrong_type",
+        f"ray.write: the column {name!r} holds {what}. Files of parts hold strings, or numbers in "
+        "rows of one shape: leave the column out, encode or pad it.",
+    )
 
 
-def _shown(columns: tuple[tuple[str, str, tuple[int, ...]], ...]) -> str:
-    return ", ".join(f"{name}: {dtype}{list(shape)}" for name, dtype, shape in columns)
+def _shown(columns: tuple[_Column, ...]) -> str:
+    shapes = {name: "" if dtype == STRING else list(shape) for name, dtype, shape in columns}
+    return ", ".join(f"{name}: {dtype}{shapes[name]}" for name, dtype, _ in columns)
 
 
 def _inside(folder: str, name: str) -> str:

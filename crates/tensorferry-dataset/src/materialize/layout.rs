@@ -15,7 +15,9 @@
 //!
 //! A dataset that several processes wrote has version 2, and one field more:
 //! `"parts": [["00000-1f", 600], ["00001-2e", 400]]`, names and numbers of rows, in order.
-//! Component `0` of the first part is `0-00000-1f.npy`. Shapes are fully known.
+//! Component `0` of the first part is `0-00000-1f.npy`. Shapes are fully known, or `[null]`: then
+//! the values of all elements of the part are concatenated, and `0-00000-1f.splits.npy` holds the
+//! start of each and the end of the last.
 //!
 //! In an object store, the `.npy` files are in a folder beside `dataset.json`, which has one field
 //! more for its name: `"folder": "data-3f1c0a9e5b7d2468"`.
@@ -24,13 +26,16 @@
 //! The files have no checksums. Locations are checked for consistency; damaged elements are not
 //! noticed.
 
-use tensorferry_core::DType;
+use tensorferry_core::{DType, TensorSpec};
 
 /// The name of the format in errors.
 pub(crate) const FORMAT: &str = "dataset";
 
 /// The file that marks a directory as a saved dataset.
 pub(crate) const MANIFEST: &str = "dataset.json";
+
+/// The end of the name of a file of starts, of a part.
+const SPLITS: &str = ".splits.npy";
 
 /// The files of a component.
 #[derive(Clone, Copy)]
@@ -61,6 +66,11 @@ impl Part {
         format!("{component}-{part}{}", Self::Values.suffix())
     }
 
+    /// The name of the file that holds where each of these rows starts, if they vary in length.
+    pub(crate) fn splits_of_rows(component: usize, part: &str) -> String {
+        format!("{component}-{part}{SPLITS}")
+    }
+
     /// Whether a file of that name may be part of a dataset.
     pub(crate) fn is_name(name: &str) -> bool {
         let number =
@@ -70,13 +80,21 @@ impl Part {
         };
         name == MANIFEST
             || Self::ALL.iter().any(|part| name.strip_suffix(part.suffix()).is_some_and(number))
-            || name.strip_suffix(Self::Values.suffix()).is_some_and(of_rows)
+            || [SPLITS, Self::Values.suffix()]
+                .iter()
+                .any(|suffix| name.strip_suffix(suffix).is_some_and(of_rows))
     }
 }
 
 /// Whether a part of a dataset may have that name.
 pub(crate) fn is_part_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Whether the elements of a component have one dimension of any length, as strings have: the only
+/// ones that vary in parts.
+pub(crate) fn is_flat(spec: &TensorSpec) -> bool {
+    spec.shape.dims().is_some_and(|dims| dims == [None])
 }
 
 /// The dtype in which a `.npy` file stores values of `dtype`.

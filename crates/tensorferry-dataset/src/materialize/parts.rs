@@ -6,7 +6,7 @@
 //! was killed is replaced by another one, which writes parts of other names.
 
 use crate::error::{Error, Result};
-use crate::materialize::layout::{Part, is_part_name};
+use crate::materialize::layout::{Part, is_flat, is_part_name};
 use crate::materialize::manifest::{Manifest, PartRows};
 use crate::materialize::save;
 use crate::materialize::target::Target;
@@ -68,12 +68,22 @@ impl DatasetParts {
         Ok(Part::of_rows(component, part))
     }
 
+    /// The name of the file that holds where the rows of a part start, of a component whose rows
+    /// have one dimension of any length: int64, with the end of the last row. The other file then
+    /// holds the values of all rows, in one dimension.
+    ///
+    /// # Errors
+    /// As [`DatasetParts::file_name`].
+    pub fn splits_name(component: usize, part: &str) -> Result<String> {
+        Self::file_name(component, part).map(|_| Part::splits_of_rows(component, part))
+    }
+
     /// Makes the dataset appear, of these parts in this order: their names and numbers of rows, at
     /// least one. Other files in the folder are removed.
     ///
     /// # Errors
-    /// [`Error::Argument`] for components whose shape varies, no parts, or a structure that is not
-    /// JSON; [`Error::Io`].
+    /// [`Error::Argument`] for components whose shape varies and is not of one dimension, no parts,
+    /// or a structure that is not JSON; [`Error::Io`].
     pub fn finish(
         self,
         components: Vec<TensorSpec>,
@@ -84,13 +94,17 @@ impl DatasetParts {
         if parts.is_empty() || components.is_empty() {
             return Err(wrong("a dataset has at least one part and one component".into()));
         }
-        if let Some(varies) = components.iter().find(|spec| spec.shape.as_fixed().is_none()) {
-            return Err(wrong(format!("{varies}: the rows of parts have one shape")));
+        let is_known = |spec: &TensorSpec| spec.shape.as_fixed().is_some() || is_flat(spec);
+        if let Some(varies) = components.iter().find(|spec| !is_known(spec)) {
+            return Err(wrong(format!("{varies}: the rows of parts have one shape or dimension")));
         }
         let mut keep = BTreeSet::new();
         for (name, _) in &parts {
-            for component in 0..components.len() {
+            for (component, spec) in components.iter().enumerate() {
                 keep.insert(Self::file_name(component, name)?);
+                if is_flat(spec) {
+                    keep.insert(Self::splits_name(component, name)?);
+                }
             }
         }
         let cardinality = parts.iter().map(|(_, rows)| rows).sum();
@@ -167,6 +181,44 @@ mod tests {
         // It is a saved dataset, which another one replaces.
         whole.save(&path).unwrap();
         assert_eq!(std::fs::read_dir(&path).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn rows_of_any_length_come_back() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("saved");
+        let parts = DatasetParts::new(&path, &WriteOptions::default()).unwrap();
+        let written = [("a", vec![2, 0, 3]), ("b", vec![]), ("c", vec![1])];
+        let mut next = 0_i64;
+        for (name, lengths) in &written {
+            let mut splits = vec![0_i64];
+            splits.extend(lengths.iter().scan(0, |end, len| {
+                *end += len;
+                Some(*end)
+            }));
+            let last = splits.last().copied().unwrap();
+            let values: Vec<i64> = (next..next + last).collect();
+            next += last;
+            let (rows, count) = (values.len(), splits.len());
+            write(&parts, 0, name, &Tensor::from_vec(values, &[rows]).unwrap());
+            let file = parts.folder().join(DatasetParts::splits_name(0, name).unwrap());
+            let splits = Tensor::from_vec(splits, &[count]).unwrap();
+            tensorferry_io::save_npy(file, &splits.as_view()).unwrap();
+        }
+        let named = written.iter().map(|(name, of)| ((*name).to_owned(), of.len() as u64));
+        let flat = TensorSpec::new(DType::Int64, Shape::new([None]));
+        parts.finish(vec![flat], None, named.collect()).unwrap();
+        let loaded = Dataset::load(&path).unwrap();
+        let row = |at| loaded.get(at).unwrap()[0].tensor().unwrap().clone();
+        let rows: Vec<Vec<i64>> =
+            (0..4).map(|at| row(at).view::<i64>().unwrap().as_slice().unwrap().to_vec()).collect();
+        assert_eq!(rows, [vec![0, 1], vec![], vec![2, 3, 4], vec![5]]);
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 7);
+        // Splits that do not match the values.
+        std::fs::copy(path.join("0-c.splits.npy"), path.join("0-a.splits.npy")).unwrap();
+        assert!(Dataset::load(&path).is_err());
+        loaded.save(&path).unwrap();
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 4);
     }
 
     #[test]

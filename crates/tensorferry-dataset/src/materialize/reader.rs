@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result, malformed};
 use crate::materialize::home::Home;
-use crate::materialize::layout::{FORMAT, MANIFEST, Part, npy_dtype};
+use crate::materialize::layout::{FORMAT, MANIFEST, Part, is_flat, npy_dtype};
 use crate::materialize::manifest::{Manifest, PartRows};
 use crate::sources::ragged;
 use crate::sources::values::Values;
@@ -49,15 +49,48 @@ pub(crate) fn columns(home: &Home, manifest: &Manifest) -> Result<Vec<Column>> {
     let count = usize::try_from(manifest.cardinality).unwrap_or(usize::MAX);
     let components = manifest.components.iter().enumerate().map(|(at, spec)| {
         let Some(parts) = &manifest.parts else { return component(home, at, spec, count) };
+        if is_flat(spec) {
+            return flat(home, at, spec, parts);
+        }
         let parts = parts.iter().map(|part| rows_of_part(home, at, spec, part));
         let parts = parts.collect::<Result<Vec<_>>>()?;
-        let mode = match home.place {
-            Place::Local(_) => Mode::Map,
-            Place::Remote(_) => Mode::Direct,
-        };
-        Ok(Column::Rows(shards::array(parts, mode)?.into()))
+        Ok(Column::Rows(shards::array(parts, mode(home))?.into()))
     });
     components.collect()
+}
+
+fn mode(home: &Home) -> Mode {
+    match home.place {
+        Place::Local(_) => Mode::Map,
+        Place::Remote(_) => Mode::Direct,
+    }
+}
+
+/// Elements of one dimension and any length, in parts: the values of all, and where each starts.
+fn flat(home: &Home, at: usize, spec: &TensorSpec, parts: &[PartRows]) -> Result<Column> {
+    let (mut values, mut splits): (_, Vec<i64>) = (Vec::new(), vec![0]);
+    for part in parts {
+        let name = Part::splits_of_rows(at, &part.name);
+        let count = usize::try_from(part.rows).unwrap_or(usize::MAX).saturating_add(1);
+        let starts = TensorSpec::new(DType::Int64, Shape::fixed(&[count]));
+        let starts = numbers(&in_memory(home, located(home, &name, &starts)?)?)?;
+        let rows = TensorSpec::new(spec.dtype, Shape::new([None]));
+        let rows = located(home, &Part::of_rows(at, &part.name), &rows)?;
+        let length = rows.layout.shape()[0];
+        if starts.first() != Some(&0) || starts.last() != Some(&length) {
+            let what = format!("the starts of elements were expected to end at {length}");
+            return Err(malformed(FORMAT, what, &home.path(&name)));
+        }
+        let before = splits.last().copied().unwrap_or_default();
+        for start in starts.iter().skip(1) {
+            splits.push(before.saturating_add(i64::try_from(*start).unwrap_or(i64::MAX)));
+        }
+        values.push(rows);
+    }
+    let count = splits.len();
+    let splits = Tensor::from_vec(splits, &[count])?;
+    let values: Values = shards::array(values, mode(home))?.into();
+    Ok(Column::Lengths(Box::new(ragged::Ragged::from_row_splits(values, &splits)?)))
 }
 
 /// The rows of a part.

@@ -103,6 +103,13 @@ impl PartsOfDataset {
         DatasetParts::file_name(component, part).or_raise(py)
     }
 
+    /// The name of the file that holds where these rows start, if they vary in length.
+    #[staticmethod]
+    fn splits_name(py: Python<'_>, component: usize, part: &str) -> PyResult<String> {
+        guard();
+        DatasetParts::splits_name(component, part).or_raise(py)
+    }
+
     /// Makes the dataset appear, of these parts: their names and numbers of rows.
     fn finish(
         &self,

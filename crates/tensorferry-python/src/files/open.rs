@@ -11,9 +11,11 @@ use crate::interop::dtype;
 use crate::runtime::unwinding::guard;
 use crate::runtime::wait::interruptible;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 use std::path::PathBuf;
 use tensorferry::dataset::{CancelToken, Component, Shape};
-use tensorferry::{FeatureSpec, Format, Mode, OpenOptions, Opened, Raw, Strings};
+use tensorferry::error::IoError;
+use tensorferry::{FeatureSpec, Format, Mode, OpenOptions, Opened, Raw, Strings, Version};
 
 fn parse_mode(py: Python<'_>, mode: &str) -> PyResult<Mode> {
     Mode::from_name(mode).ok_or_else(|| {
@@ -62,7 +64,8 @@ fn feature(
     })
 }
 
-/// Opens files as an `Array` or `OpenedArrays`. `recipe` is pickled in their place.
+/// Opens files as an `Array` or `OpenedArrays`. `recipe` is a tuple that is pickled in their
+/// place, and a list that gets the versions of objects, in order.
 #[pyfunction]
 pub(crate) fn open<'py>(
     py: Python<'py>,
@@ -71,10 +74,10 @@ pub(crate) fn open<'py>(
     mode: &str,
     features: Vec<(String, Option<Feature<'py>>)>,
     storage: Storage,
-    recipe: Py<PyAny>,
+    recipe: (Py<PyAny>, Bound<'py, PyList>),
 ) -> PyResult<Bound<'py, PyAny>> {
     guard();
-    let storage = options(storage);
+    let (storage, (recipe, versions)) = (options(storage), recipe);
     let (paths, format, mode) =
         (fs_paths(&paths)?, parse_format(py, format)?, parse_mode(py, mode)?);
     let features = features
@@ -93,10 +96,31 @@ pub(crate) fn open<'py>(
         cancel: cancel.clone(),
         ..OpenOptions::default()
     };
-    match interruptible(py, |cancel| tensorferry::open_with(&paths, &open(cancel)))?.or_raise(py)? {
+    match opened(py, &paths, &versions, open)? {
         Opened::Array(inner) => Ok(Bound::new(py, PyArray { inner, recipe })?.into_any()),
         Opened::Arrays(inner) => Ok(Bound::new(py, OpenedArrays { inner, recipe })?.into_any()),
     }
+}
+
+/// Opens files, and tells the versions of objects. That of a local file is of this machine alone.
+fn opened(
+    py: Python<'_>,
+    paths: &[PathBuf],
+    versions: &Bound<'_, PyList>,
+    options: impl Fn(&CancelToken) -> OpenOptions + Send + Sync,
+) -> PyResult<Opened> {
+    let open = |cancel: &CancelToken| {
+        let options = options(cancel);
+        let sources = tensorferry::find_sources(paths, &options)?;
+        let objects = sources.iter().filter(|source| tensorferry::is_remote(source.name()));
+        let found: Vec<_> = objects.map(|object| object.version()).collect();
+        Ok::<_, IoError>((tensorferry::open_sources(&sources, &options)?, found))
+    };
+    let (opened, found) = interruptible(py, open)?.or_raise(py)?;
+    for version in found {
+        versions.append(version.as_ref().map(Version::as_str))?;
+    }
+    Ok(opened)
 }
 
 /// Opens raw files.
@@ -107,7 +131,7 @@ pub(crate) fn open_raw(
     elements: (Bound<'_, PyAny>, Option<Vec<Option<usize>>>, u64),
     mode: &str,
     storage: Storage,
-    recipe: Py<PyAny>,
+    recipe: (Py<PyAny>, Bound<'_, PyList>),
 ) -> PyResult<PyArray> {
     guard();
     let (paths, mode) = (fs_paths(&paths)?, parse_mode(py, mode)?);
@@ -115,18 +139,15 @@ pub(crate) fn open_raw(
     let (dtype, order) = dtype::parse_stored(&dtype)?;
     let raw =
         Raw { dtype, order, shape: shape.map_or_else(|| Shape::new([None]), Shape::new), offset };
-    let storage = options(storage);
-    let open = |cancel: &CancelToken| {
-        let options = OpenOptions {
-            format: Some(Format::Raw),
-            raw: Some(raw.clone()),
-            mode,
-            storage: storage.clone(),
-            cancel: cancel.clone(),
-            ..OpenOptions::default()
-        };
-        tensorferry::open_with(&paths, &options)?.array()
+    let (storage, (recipe, versions)) = (options(storage), recipe);
+    let open = |cancel: &CancelToken| OpenOptions {
+        format: Some(Format::Raw),
+        raw: Some(raw.clone()),
+        mode,
+        storage: storage.clone(),
+        cancel: cancel.clone(),
+        ..OpenOptions::default()
     };
-    let inner = interruptible(py, open)?.or_raise(py)?;
+    let inner = opened(py, &paths, &versions, open)?.array().or_raise(py)?;
     Ok(PyArray { inner, recipe })
 }

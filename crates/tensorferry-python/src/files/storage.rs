@@ -48,6 +48,12 @@ impl Source {
         Ok(usize::try_from(self.0.len())?)
     }
 
+    /// What tells this state of the file from another; None if the storage does not.
+    fn version(&self) -> Option<String> {
+        guard();
+        self.0.version().map(|version| version.as_str().to_owned())
+    }
+
     /// At most `length` bytes from `offset` on; fewer at the end.
     fn read<'py>(
         &self,

@@ -77,7 +77,9 @@ class Files(Sources):
             cache=cache,
             cache_bytes=cache_bytes,
         )
-        return cls.from_tensor_slices(found)
+        made = cls.from_tensor_slices(found)
+        made._opened = found
+        return made
 
     @classmethod
     @recorded
