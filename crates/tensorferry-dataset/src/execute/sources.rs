@@ -3,8 +3,7 @@
 //! # Rationale
 //! Reading ahead over a network goes tens of megabytes beyond what was asked for, and a shuffle in
 //! blocks reads the next group. A plan that takes a part says where that ends, so that nothing else
-//! is received. A plan that reads
-//! its source in order says so, so that reading ahead begins at once.
+//! is received. A plan that reads its source in order says so: then reading ahead begins at once.
 
 use crate::execute::reach::{Part, Reach};
 use crate::spec::Cardinality;

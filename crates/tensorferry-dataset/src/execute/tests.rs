@@ -210,9 +210,10 @@ fn an_error_is_handed_out_before_the_next_elements_are_computed() {
     let (begun, allowed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counted, gate) = (Arc::clone(&begun), Arc::clone(&allowed));
     let source = made(1000, move |index, cx| {
-        counted.fetch_max(index as usize, Ordering::Relaxed);
-        if index > 300 {
-            while gate.load(Ordering::Relaxed) < index as usize {
+        let at = usize::try_from(index).unwrap();
+        counted.fetch_max(at, Ordering::Relaxed);
+        if at > 300 {
+            while gate.load(Ordering::Relaxed) < at {
                 cx.cancel.check()?;
                 std::thread::yield_now();
             }

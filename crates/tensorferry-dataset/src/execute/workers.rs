@@ -389,7 +389,7 @@ impl Shared {
     }
 
     /// Computes the rest of a group that begins with `group`, and stores it in its slot. After an
-    /// error, what is done is stored at once: the next elements may take as long to fail.
+    /// error, the elements so far are stored at once: the next ones may take as long to fail.
     fn compute<'a>(
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
