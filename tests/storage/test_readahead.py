@@ -1,4 +1,4 @@
-"""Arrays that are read in order: the bytes that are received."""
+"""What is received ahead: in order, the bytes; of a shuffle in blocks, the requests at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import io
 import numpy as np
 import pytest
 import tensorferry as tfy
+
+from tests.support.storage.proxy import Plan, Proxy
 
 
 def npy(array) -> bytes:
@@ -59,3 +61,18 @@ def test_every_epoch_in_order_receives_its_rows_once(web):
         assert array.nbytes * 0.99 <= received <= array.nbytes * 1.1
         for at, _ in zip(range(3), rows, strict=False):  # one that is given up
             assert at < 3
+
+
+def test_all_blocks_of_a_group_are_asked_for_at_once(s3):
+    """Also by one thread, and those of the next group while batches of one are taken."""
+    array = np.arange(12 << 20, dtype="i4").reshape(-1, 1024)  # 48 blocks of 1 MiB
+    s3.put("groups/x.npy", npy(array))
+    with Proxy(s3.server, Plan(first_byte=0.2), seed=0) as proxy:
+        x = opened(s3.through(proxy.endpoint), "groups/x.npy")
+        rows = tfy.Dataset.from_tensor_slices(x).with_format("numpy")
+        shuffled = rows.shuffle(seed=7, buffer_size=24 * 256).batch(256)
+        batches = shuffled.with_options(tfy.Options(threads=1))
+        found = np.concatenate(list(batches))
+        assert proxy.counts()["most_under_way"] >= 24
+        assert proxy.counts()["requests"] <= 1.25 * 48  # some are asked for twice
+    np.testing.assert_array_equal(np.sort(found[:, 0]), array[:, 0])

@@ -6,7 +6,7 @@ use crate::execute::memory_budget::MemoryBudget;
 use crate::gather::get_by_gather;
 use crate::request::{Columns, RowPart};
 use crate::shuffle::block_order::{BlockOrder, Group};
-use crate::shuffle::group_buffer::{Input, Kind, PART_BYTES, REMOTE_PART_BYTES};
+use crate::shuffle::group_buffer::{GroupBuffer, Input, Kind, PART_BYTES, REMOTE_PART_BYTES};
 use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::LONGEST;
 use crate::shuffle::prng::Seed;
@@ -271,16 +271,35 @@ impl BlockShuffle {
                 self.input.stage.gather(Columns::Some(&kind.which), requests, out, cx)
             };
             let input = Input { order: &order, cancel: &cx.cancel, gather: &gather };
+            let is_remote = self.input.hints.remote_arrays > 0;
+            if is_remote {
+                self.read_apart(&group, &order, cx);
+            }
             group.copy(here, out, &input)?;
             let taken = here.last().map_or(0, |request| request.index + 1);
             budget.taken(&group, taken, distance + 1, all);
-            if end < all
-                && let Some(next) = budget.next(&group, &order)
-            {
-                next.keep_up(&group, taken, &input)?;
+            let next = if end < all { budget.next(&group, &order) } else { None };
+            match next {
+                Some(next) if is_remote => self.read_apart(&next, &order, cx),
+                Some(next) => next.keep_up(&group, taken, &input)?,
+                None => {}
             }
         }
         Ok(left)
+    }
+
+    /// Begins to read a group, on other threads.
+    fn read_apart(&self, group: &Arc<GroupBuffer>, order: &Arc<BlockOrder>, cx: &Context) {
+        let (source, order, cx) = (self.input.clone(), Arc::clone(order), cx.clone());
+        group.read_apart(move |claim| {
+            let which = claim.kind().which.clone();
+            let gather = |requests: &mut [RowRequest], out: &mut [RowsOut<'_>]| {
+                source.stage.gather(Columns::Some(&which), requests, out, &cx)
+            };
+            let input = Input { order: &order, cancel: &cx.cancel, gather: &gather };
+            // Who needs the rows gets the error.
+            drop(claim.read(&input));
+        });
     }
 
     /// The kind of the groups of these components, if their rows come from files that are read.

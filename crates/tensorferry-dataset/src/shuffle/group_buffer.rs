@@ -4,7 +4,9 @@
 //! A group is read in parts of a few megabytes. A part consists of whole blocks and is one gather
 //! of the input. A thread that needs rows of a group reads the unclaimed parts and waits for the
 //! rest. Then it reads the same share of the next group as was taken of this one. So only the first
-//! group is waited for as a whole, and the threads that compute batches keep the device busy.
+//! group is waited for as a whole, and the threads that compute batches keep the device busy. A
+//! network is slower to answer than they are to compute: threads of their own read all parts of a
+//! group at once there, as soon as it is known to be next.
 
 use crate::error::{Error, Result};
 use crate::execute::reservation::Reservation;
@@ -24,6 +26,8 @@ use tensorferry_io::memory::room::list_of;
 pub(crate) const PART_BYTES: usize = 4 << 20;
 /// Bytes of rows in a part of rows that are read over a network: enough requests at once.
 pub(crate) const REMOTE_PART_BYTES: usize = 16 << 20;
+/// Most parts of a group that threads of their own read at once.
+const MOST_APART: usize = 8;
 /// Interval of cancellation checks while waiting.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -116,7 +120,7 @@ impl GroupBuffer {
 
     /// Copies the rows of the requested elements of the order, which must be in this group.
     pub(crate) fn copy(
-        &self,
+        self: &Arc<Self>,
         requests: &[RowRequest],
         out: &mut [RowsOut<'_>],
         input: &Input<'_>,
@@ -139,7 +143,12 @@ impl GroupBuffer {
     ///
     /// # Errors
     /// [`Error::Interrupted`].
-    pub(crate) fn keep_up(&self, other: &Self, end: u64, input: &Input<'_>) -> Result<()> {
+    pub(crate) fn keep_up(
+        self: &Arc<Self>,
+        other: &Self,
+        end: u64,
+        input: &Input<'_>,
+    ) -> Result<()> {
         let elements = &other.group.elements;
         let (taken, all) = (
             u128::from(end.saturating_sub(elements.start)),
@@ -163,6 +172,23 @@ impl GroupBuffer {
         Ok(())
     }
 
+    /// Begins to read the parts that are not begun, each with `read` on a thread of its own.
+    pub(crate) fn read_apart(self: &Arc<Self>, read: impl Fn(Claim) + Clone + Send + 'static) {
+        while self.failures().0 == 0 {
+            let mut parts = self.lock();
+            let begun = parts.iter().filter(|part| matches!(part, Part::UnderWay)).count();
+            let claim = if begun < MOST_APART { self.claim(&mut parts) } else { None };
+            drop(parts);
+            let Some(claim) = claim else { return };
+            let read = read.clone();
+            let thread = std::thread::Builder::new().name("tensorferry".into());
+            // Without a thread, the claim is dropped, and those who need the part read it.
+            if thread.spawn(move || read(claim)).is_err() {
+                return;
+            }
+        }
+    }
+
     pub(crate) fn group(&self) -> &Group {
         &self.group
     }
@@ -172,7 +198,7 @@ impl GroupBuffer {
     }
 
     /// All parts. Reads those that no other thread has claimed, and waits for the others.
-    fn whole(&self, input: &Input<'_>) -> Result<Vec<Arc<[Buffer]>>> {
+    fn whole(self: &Arc<Self>, input: &Input<'_>) -> Result<Vec<Arc<[Buffer]>>> {
         let mut waiting_since = None;
         let mut parts = self.lock();
         loop {
@@ -218,21 +244,29 @@ impl GroupBuffer {
     }
 
     /// Claims a part that was not begun.
-    fn claim(&self, parts: &mut [Part]) -> Option<Claim<'_>> {
+    fn claim(self: &Arc<Self>, parts: &mut [Part]) -> Option<Claim> {
         let at = parts.iter().position(|part| matches!(part, Part::Wanted))?;
         parts[at] = Part::UnderWay;
-        Some(Claim { held: self, at })
+        Some(Claim { held: Arc::clone(self), at })
     }
 }
 
-/// A part that this thread reads. If the read fails, dropping the claim lets other threads read it.
-struct Claim<'a> {
-    held: &'a GroupBuffer,
+/// A part that a thread reads. If the read fails, dropping the claim lets other threads read it.
+pub(crate) struct Claim {
+    held: Arc<GroupBuffer>,
     at: usize,
 }
 
-impl Claim<'_> {
-    fn read(self, input: &Input<'_>) -> Result<()> {
+impl Claim {
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.held.kind
+    }
+
+    /// Reads the part.
+    ///
+    /// # Errors
+    /// Those of the input.
+    pub(crate) fn read(self, input: &Input<'_>) -> Result<()> {
         let read = self.fill(input);
         if let Err(error) = &read
             && !matches!(error, Error::Interrupted)
@@ -245,7 +279,7 @@ impl Claim<'_> {
     }
 
     fn fill(&self, input: &Input<'_>) -> Result<()> {
-        let (GroupBuffer { kind, group, blocks, .. }, order) = (self.held, input.order);
+        let (GroupBuffer { kind, group, blocks, .. }, order) = (&*self.held, input.order);
         let first = self.at as u64 * blocks;
         let slots = (group.blocks - first).min(*blocks) * order.block();
         let slots = usize::try_from(slots)
@@ -282,7 +316,7 @@ impl Claim<'_> {
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Claim {
     fn drop(&mut self) {
         let mut parts = self.held.lock();
         if matches!(parts[self.at], Part::UnderWay) {
