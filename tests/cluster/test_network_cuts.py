@@ -48,7 +48,7 @@ def batches(url: str, world: int, rank: int, size: int) -> tfy.Dataset:
     options = {"allow_http": "true", "deadline": f"{DEADLINE}s"}
     rows = tfy.Dataset.from_tensor_slices(tfy.open(urls, storage_options=options))
     shuffled = rows.shuffle(seed=5, block=10, buffer_size=100)
-    return shuffled.for_rank(rank, world).batch(size).with_format("numpy")
+    return shuffled.for_rank(rank, world, contiguous=True).batch(size).with_format("numpy")
 
 
 def train(url: str, world: str, rank: str, size: str, file: str, state: str, pause: str) -> None:

@@ -80,6 +80,8 @@ def test_repeat_and_a_choice_keep_parts_strided(place) -> None:
     order = numbers(shuffled(place).batch(BATCH))
     strided = shuffled(place).shard(3, 1, contiguous=False).batch(BATCH)
     assert numbers(strided.take(4)) == order[1::3][: 4 * BATCH]
+    explicit = shuffled(place, block=BLOCK)
+    assert numbers(explicit.shard(3, 1).batch(BATCH).take(4)) == order[1::3][: 4 * BATCH]
     twice = shuffled(place).take(300).repeat(2).shard(3, 1).batch(BATCH)
     assert numbers(twice)[:100] == order[1:300:3]
     in_order = tfy.Dataset.range(10).with_format("numpy")

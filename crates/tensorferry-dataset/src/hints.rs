@@ -32,7 +32,7 @@ pub(crate) struct Hints {
     pub(crate) apart: u8,
     /// Bytes of one group of each block shuffle.
     pub(crate) group_bytes: usize,
-    /// Elements are in the order of a block shuffle over rows that are read over a network:
+    /// Elements are in the order of the default shuffle of rows that are read over a network:
     /// neighbours are in the same blocks.
     pub(crate) remote_groups: bool,
     /// How far ahead of the consumer the user wants elements to be computed.

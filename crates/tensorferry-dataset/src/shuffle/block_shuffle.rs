@@ -50,6 +50,8 @@ struct BlockShuffle {
     group: u64,
     seed: Seed,
     reshuffle_each_iteration: bool,
+    /// Whether blocks are the default, as for rows that are read over a network.
+    is_default: bool,
     orders: Orders<u64, Arc<BlockOrder>>,
     groups: Orders<(u64, u64), Arc<Group>>,
     /// Bytes of a row of each component, if the rows come from files that are read.
@@ -96,6 +98,15 @@ impl Dataset {
     /// or has no random access (filter, from_generator and the like), or if there are more than
     /// 2^63 elements.
     pub fn shuffle_blocks(&self, block: u64, options: ShuffleOptions) -> Result<Self> {
+        self.shuffle_by_blocks(block, options, false)
+    }
+
+    fn shuffle_by_blocks(
+        &self,
+        block: u64,
+        options: ShuffleOptions,
+        is_default: bool,
+    ) -> Result<Self> {
         let ShuffleOptions { buffer_size, seed, reshuffle_each_iteration } = options;
         let wrong = |what: String| Error::Argument { stage: "shuffle", what };
         let group = match buffer_size {
@@ -110,7 +121,8 @@ impl Dataset {
             }
             Some(size) => size / block,
         };
-        BlockShuffle::over(self, block, group, Seed::new(seed), reshuffle_each_iteration)
+        let seed = Seed::new(seed);
+        BlockShuffle::over(self, (block, group), seed, reshuffle_each_iteration, is_default)
     }
 }
 
@@ -128,7 +140,8 @@ impl Dataset {
             return Ok(None);
         }
         let buffer_size = options.buffer_size.filter(|size| *size >= block);
-        self.shuffle_blocks(block, ShuffleOptions { buffer_size, ..*options }).map(Some)
+        let options = ShuffleOptions { buffer_size, ..*options };
+        self.shuffle_by_blocks(block, options, true).map(Some)
     }
 }
 
@@ -143,10 +156,10 @@ fn default_group(input: &Dataset, block: u64) -> u64 {
 impl BlockShuffle {
     fn over(
         input: &Dataset,
-        block: u64,
-        group: u64,
+        (block, group): (u64, u64),
         seed: Seed,
         reshuffle_each_iteration: bool,
+        is_default: bool,
     ) -> Result<Dataset> {
         let wrong = |what: &str| Error::Argument { stage: "shuffle", what: what.into() };
         let n = match input.cardinality() {
@@ -178,6 +191,7 @@ impl BlockShuffle {
             group,
             seed,
             reshuffle_each_iteration,
+            is_default,
             orders: Orders::default(),
             groups: Orders::default(),
             file_rows,
@@ -352,19 +366,14 @@ impl Stage for BlockShuffle {
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        Self::over(
-            &inputs[0],
-            self.block,
-            self.group,
-            self.seed.rebuilt(change),
-            self.reshuffle_each_iteration,
-        )
+        let (sizes, seed) = ((self.block, self.group), self.seed.rebuilt(change));
+        Self::over(&inputs[0], sizes, seed, self.reshuffle_each_iteration, self.is_default)
     }
 
     fn hints(&self, inputs: Hints) -> Hints {
         let cx = Context::new(Epoch(0), CancelToken::default());
         let kind = self.kind(Columns::All, self.input.spec().len(), &cx);
-        let remote_groups = kind.is_some() && inputs.remote_arrays > 0;
+        let remote_groups = self.is_default && kind.is_some();
         let group_bytes = kind.map_or(0, |kind| kind.group_bytes(&self.order(kind.round)));
         Hints {
             depends_on_epoch: self.reshuffle_each_iteration || inputs.depends_on_epoch,

@@ -90,9 +90,9 @@ class Stages(Base):
             num_shards: how many workers there are.
             index: the number of this worker, from 0.
             name: ignored.
-            contiguous: whether each worker takes consecutive elements instead. None for those that
-                are shuffled in blocks from object storage: each worker then receives its part of
-                the blocks, not all of them. Parts are as long as otherwise.
+            contiguous: whether each worker takes consecutive elements instead. None for rows of
+                object storage that ``shuffle`` shuffles in blocks by default: each worker then
+                receives its part of the blocks, not all of them. Parts are as long as otherwise.
 
         Raises:
             tensorferry.errors.InvalidArgumentError: ``index`` is not in ``range(num_shards)``; or
