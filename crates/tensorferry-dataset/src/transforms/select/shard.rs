@@ -31,9 +31,9 @@ impl Dataset {
     /// The part of one of `num_shards` workers: every `num_shards`-th element, starting at `index`.
     /// Shuffle before it to give each worker a random part, and batch after it.
     ///
-    /// Rows that are read over a network, which [`Dataset::shuffle`] shuffles in blocks, are divided
-    /// into [`Parts::Contiguous`] parts of their order instead, so that each worker reads its part
-    /// of the blocks.
+    /// Rows that are read over a network, and that [`Dataset::shuffle`] shuffles in blocks, are
+    /// divided into [`Parts::Contiguous`] parts of their order instead, so that each worker reads
+    /// its part of the blocks.
     ///
     /// ```
     /// use tensorferry_core::DType;
