@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.cli import COMMAND
+from tests.support.cli import COMMAND, handles_signals, until
 from tests.support.paths import ROOT
 
 MODULE = [sys.executable, "-m", "tensorferry"]
@@ -71,12 +70,7 @@ def test_ctrl_c_ends_it_quietly(command, tmp_path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    # Until it handles signals.
-    while b"signals" not in b"".join(
-        name.read_bytes() for name in Path(f"/proc/{process.pid}/task").glob("*/comm")
-    ):
-        time.sleep(0.01)
-        assert process.poll() is None
+    until(lambda: handles_signals(process), process)
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out, said) == (128 + signal.SIGINT, b"", b"")

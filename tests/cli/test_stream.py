@@ -11,7 +11,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from tests.support.cli import COMMAND, limited, refused, run
+from tests.support.cli import COMMAND, handles_signals, limited, refused, run, until
 
 
 @pytest.fixture
@@ -161,6 +161,7 @@ def test_ctrl_c_ends_it_with_the_figures_so_far(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    until(lambda: handles_signals(process), process)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.3)
     process.send_signal(signal.SIGINT)

@@ -347,7 +347,7 @@ def test_a_cycle_through_the_function_is_collected() -> None:
     assert values(owner.data) == list(range(40))
     seen = weakref.ref(owner)
     del owner
-    for _ in range(200):
+    for _ in range(6000):
         gc.collect()
         if seen() is None:
             break

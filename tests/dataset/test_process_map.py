@@ -60,7 +60,7 @@ def children():
     return found
 
 def no_children():
-    for _ in range(300):
+    for _ in range(3000):
         if not children():
             return True
         time.sleep(0.02)
@@ -257,7 +257,7 @@ def test_calls_end_with_the_iteration_and_workers_with_the_dataset() -> None:
     calling = children()
     del pass_
     gc.collect()
-    for _ in range(300):
+    for _ in range(3000):
         if len(children()) < len(calling):
             break  # those that were calling the function were killed
         time.sleep(0.02)

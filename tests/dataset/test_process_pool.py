@@ -178,7 +178,7 @@ def test_idle_workers_end(monkeypatch) -> None:
     monkeypatch.setattr(pool, "IDLE", 0.1)
     data = mapped(numbers(10), slow_functions.process, 1)
     (pid,) = set(values(data))
-    for _ in range(500):
+    for _ in range(3000):
         if not _exists(pid):
             break
         time.sleep(0.02)
@@ -247,7 +247,7 @@ def test_workers_that_are_killed_at_any_moment_lose_nothing(seed) -> None:
     assert found == [3 * i for i in range(300)]
     del pass_, data
     gc.collect()
-    for _ in range(200):
+    for _ in range(3000):
         if len(os.listdir("/proc/self/fd")) <= files + 2:
             break
         time.sleep(0.02)

@@ -296,7 +296,7 @@ def test_an_unreachable_store_is_an_error_soon():
                 "aws_skip_signature": True,
             },
         )
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_many_threads_read_one_array(s3):
@@ -385,8 +385,9 @@ def test_a_read_is_interrupted_at_once(s3):
             timer.start()
             with pytest.raises(KeyboardInterrupt):
                 read()
-            # Half a second until the signal, 200 ms for its end, and a busy machine.
-            assert time.monotonic() - began < 0.5 + 0.2 + 1.0
+            # Half a second until the signal, 200 ms for its end, and a busy machine: the answer
+            # would begin after 30 s.
+            assert time.monotonic() - began < 0.5 + 0.2 + 10
 
 
 def test_importing_starts_nothing():

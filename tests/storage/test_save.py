@@ -267,7 +267,7 @@ def test_an_interrupt_ends_an_upload_and_leaves_nothing(store):
         sent, raised = ran.stdout.split()
         assert float(raised) - float(sent) < 5
         # The threads of the program end with it; what they still sent is handled by now.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while unfinished(store) and time.monotonic() < deadline:
             time.sleep(0.1)
     assert (store.names(), unfinished(store)) == ([], 0)

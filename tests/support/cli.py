@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import resource
@@ -97,6 +98,15 @@ def read_by(process):
     """The number of bytes that a process has read so far."""
     lines = pathlib.Path(f"/proc/{process.pid}/io").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("rchar:")).split()[1])
+
+
+def handles_signals(process):
+    """Whether the command is so far that a signal is its own to handle."""
+    for name in pathlib.Path(f"/proc/{process.pid}/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # a thread that has ended
+            if name.read_text() == "signals\n":
+                return True
+    return False
 
 
 def until(condition, process):

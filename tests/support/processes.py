@@ -30,7 +30,7 @@ def threads():
     return count
 
 def settled(expected):
-    for _ in range(400):
+    for _ in range(6000):
         if threads() == expected:
             return True
         time.sleep(0.01)
