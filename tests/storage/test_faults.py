@@ -174,3 +174,20 @@ def test_requests_of_a_slow_store_are_limited(faulty, rows):
     proxy.reset()
     read(store, {"max_requests": "3"}, "row by row", 1)
     assert 1 <= proxy.counts()["most_under_way"] <= 4
+
+
+def test_a_request_for_one_that_stalls_may_stall_too(faulty):
+    """A third one is sent then, and no more."""
+    proxy, store = faulty
+    proxy.set(Plan(), seed=0)
+    array = tfy.open(store.url("rows.npy"), storage_options=store.options | {"deadline": "1.5s"})
+    for row in range(1000, 0, -2):  # how long requests take is known, and hedges are earned
+        _ = array[row]
+    before = tfy._internal.request_counts()
+    proxy.set(Plan(stalled=1.0, stall=600.0), seed=0)
+    with pytest.raises(OSError, match=r"the deadline is 1\.5 s"):
+        array[ROWS - 1]
+    proxy.set(Plan(), seed=0)
+    after = tfy._internal.request_counts()
+    assert after["hedges"] - before["hedges"] == 2
+    assert after["requests"] - before["requests"] == 3

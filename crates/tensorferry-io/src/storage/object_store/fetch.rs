@@ -2,8 +2,9 @@
 //!
 //! # Rationale
 //! A broken answer continues at the byte where it ended. A request that takes longer than most is
-//! sent a second time, and the answer that comes first is used. An answer of another state of the
-//! object is an error, whether or not the store looks at `If-Match`.
+//! sent again, and once more if that takes as long: of many that stall, some stall twice. The
+//! answer that comes first is used. An answer of another state of the object is an error, whether
+//! or not the store looks at `If-Match`.
 
 use crate::error::{Error, Result};
 use crate::storage::counts::{COUNTERS, add};
@@ -14,7 +15,8 @@ use crate::storage::object_store::store::Store;
 use crate::storage::object_store::tries::{Tries, final_error};
 use crate::storage::url::Url;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange};
@@ -26,6 +28,8 @@ use tokio::time::timeout;
 
 /// Least patience between two pieces of an answer.
 const BETWEEN: Duration = Duration::from_millis(100);
+/// Most requests for the same bytes: some stall, and some of those that were sent for them.
+const MOST: usize = 3;
 
 /// An object, in one state.
 #[derive(Clone, Debug)]
@@ -43,6 +47,7 @@ pub(super) trait Sink: Send {
 }
 
 type Body = BoxStream<'static, object_store::Result<Bytes>>;
+type Received = Result<(Body, Bytes), Failure>;
 
 /// Receives all bytes of a range, in order.
 ///
@@ -93,30 +98,17 @@ async fn next(
     body: Option<Body>,
     range: Range<u64>,
     left: Duration,
-) -> Result<(Body, Bytes), Failure> {
+) -> Received {
     let (begun, is_first) = (Instant::now(), body.is_none());
     let patience = store.latency.patience();
     let patience = if is_first { patience } else { patience.max(BETWEEN) };
     let mut first = pin!(receive(target, store, body, range.clone()));
     let stalled = store.latency.stalled().min(left);
     let mut done = timeout(patience.min(left), &mut first).await.ok();
-    // While it has not come and no hedge is earned, another request may earn one.
-    while done.is_none() && !store.latency.take_hedge() {
-        done = timeout(patience, &mut first).await.ok();
-        if begun.elapsed() >= stalled {
-            break;
-        }
-    }
-    if done.is_none() && begun.elapsed() < stalled {
-        add(&COUNTERS.hedges, 1);
-        let mut second = pin!(receive(target, store, None, range));
-        let either = async {
-            tokio::select! {
-                done = &mut first => if done.is_ok() { done } else { second.await },
-                done = &mut second => if done.is_ok() { done } else { first.await },
-            }
-        };
-        done = timeout(stalled.saturating_sub(begun.elapsed()), either).await.ok();
+    if done.is_none() {
+        let others = || receive(target, store, None, range.clone()).boxed();
+        let hedged = hedged(store, patience, first.boxed(), others);
+        done = timeout(stalled.saturating_sub(begun.elapsed()), hedged).await.ok();
     }
     if is_first {
         store.latency.note(begun.elapsed());
@@ -127,13 +119,44 @@ async fn next(
     })
 }
 
+/// What comes first: the answer of a request that has taken as long as `patience`, or that of
+/// another one, which is sent as soon as a hedge may be used, or of one more if that takes as long.
+async fn hedged<'a>(
+    store: &Store,
+    patience: Duration,
+    first: BoxFuture<'a, Received>,
+    other: impl Fn() -> BoxFuture<'a, Received>,
+) -> Received {
+    let begun = Instant::now();
+    let mut requests = FuturesUnordered::from_iter([first]);
+    let mut sent = 1;
+    loop {
+        let mut pause = patience;
+        if sent < MOST {
+            if store.latency.take_hedge(begun.elapsed() >= patience) {
+                add(&COUNTERS.hedges, 1);
+                requests.push(other());
+                sent += 1;
+            } else {
+                // Until other requests have earned one.
+                pause /= 4;
+            }
+        }
+        match timeout(pause, requests.next()).await {
+            Ok(Some(Err(_))) if !requests.is_empty() => {}
+            Ok(Some(done)) => return done,
+            Ok(None) | Err(_) => {}
+        }
+    }
+}
+
 /// Bytes of an answer, or of a new request if there is none.
 async fn receive(
     target: &Target,
     store: &Store,
     body: Option<Body>,
     range: Range<u64>,
-) -> Result<(Body, Bytes), Failure> {
+) -> Received {
     let mut body = match body {
         Some(body) => body,
         None => request(target, store, range).await?,

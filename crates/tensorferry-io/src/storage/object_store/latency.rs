@@ -3,7 +3,8 @@
 //! # Rationale
 //! A batch waits for its slowest request. A second request, sent when the first takes longer than
 //! 95 of 100, hides rare stalls. Each request earns a twentieth of such a hedge, so that a store
-//! that is slow as a whole gets at most 5 % more requests.
+//! that is slow as a whole gets at most 5 % more requests. As one request in twenty takes longer by
+//! definition, half of the hedges that are left are kept for requests that take twice as long.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -27,6 +28,8 @@ const STALLS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_sec
 const PER_HEDGE: i64 = 20;
 /// Most hedges that requests can have earned.
 const SAVED: i64 = 16;
+/// Hedges that are kept for requests that are very late.
+const KEPT: i64 = 8;
 
 #[derive(Debug)]
 pub(super) struct Latency {
@@ -102,13 +105,12 @@ impl Latency {
         }
     }
 
-    /// Whether a hedge has been earned, which this call then uses.
-    pub(super) fn take_hedge(&self) -> bool {
-        let used = self.earned.fetch_sub(PER_HEDGE, Ordering::Relaxed) >= PER_HEDGE;
-        if !used {
-            self.earned.fetch_add(PER_HEDGE, Ordering::Relaxed);
-        }
-        used
+    /// Whether a hedge has been earned, which this call then uses, for a request that is late or
+    /// very late.
+    pub(super) fn take_hedge(&self, very_late: bool) -> bool {
+        let least = if very_late { PER_HEDGE } else { (1 + KEPT) * PER_HEDGE };
+        let take = |earned| (earned >= least).then(|| earned - PER_HEDGE);
+        self.earned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 }
 
@@ -134,18 +136,23 @@ mod tests {
 
     #[test]
     fn at_most_one_request_in_twenty_is_hedged() {
-        let latency = Latency::default();
-        let mut hedges = 0;
-        for _ in 0..10_000 {
-            latency.requested();
-            hedges += u32::from(latency.take_hedge());
+        for very_late in [false, true] {
+            let latency = Latency::default();
+            let mut hedges = 0;
+            for _ in 0..10_000 {
+                latency.requested();
+                hedges += i64::from(latency.take_hedge(very_late));
+            }
+            assert_eq!(hedges, if very_late { 500 } else { 500 - KEPT });
         }
-        assert_eq!(hedges, 500);
+    }
+
+    #[test]
+    fn some_hedges_are_kept_for_requests_that_are_very_late() {
+        let latency = &Latency::default();
         (0..10_000).for_each(|_| latency.requested());
-        let mut saved = 0;
-        while latency.take_hedge() {
-            saved += 1;
-        }
-        assert_eq!(saved, SAVED);
+        let used = |very_late| std::iter::repeat_with(move || latency.take_hedge(very_late));
+        assert_eq!(used(false).take_while(|&taken| taken).count(), 8);
+        assert_eq!(used(true).take_while(|&taken| taken).count(), 8);
     }
 }
