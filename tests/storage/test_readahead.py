@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import time
 
 import numpy as np
@@ -89,3 +90,29 @@ def test_all_blocks_of_a_group_are_asked_for_at_once(s3):
         assert proxy.counts()["most_under_way"] >= 24
         assert proxy.counts()["requests"] <= 1.25 * 48  # some are asked for twice
     np.testing.assert_array_equal(np.sort(found[:, 0]), array[:, 0])
+
+
+def test_two_passes_over_one_array_read_ahead_each_for_itself(web):
+    """As in validation, which begins in the middle of an epoch, and reads other rows."""
+    array = np.arange(12 << 20, dtype="i4").reshape(-1, 1024)
+    place = web.under("passes/")
+    place.put("x.npy", npy(array))
+    x = opened(place, "x.npy")
+
+    def counted(between):
+        before = settled()
+        training = iter(in_order(x, 2000, 8000))
+        trained = list(itertools.islice(training, between))
+        np.testing.assert_array_equal(np.concatenate(list(in_order(x, 0, 2000))), array[:2000])
+        trained += list(training)
+        np.testing.assert_array_equal(np.concatenate(trained), array[2000:10_000])
+        after = settled()
+        requests, hedges, received = (
+            after[name] - before[name] for name in ("requests", "hedges", "bytes")
+        )
+        return requests - hedges, received
+
+    one_after_the_other, _ = counted(1000)
+    at_once, received = counted(20)
+    assert at_once <= one_after_the_other + 4  # it is 10 more without
+    assert 10_000 * 4096 <= received <= 10_000 * 4096 * 1.1

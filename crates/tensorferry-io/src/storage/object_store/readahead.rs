@@ -5,7 +5,8 @@
 //! to 8 MiB are received by tasks of the runtime: as many as the memory for it holds if the plan
 //! says that rows are read in order; else two at first, and more each time that a batch has to
 //! wait. A chunk that a batch waits for is received in several requests. Threads ask out of turn,
-//! so a few chunks behind the latest request are kept. What fails here is read again without
+//! so a few chunks behind the latest request are kept. Plans that read in order have chunks of
+//! their own: two of them are seldom at the same place. What fails here is read again without
 //! readahead, which reports the error.
 
 use crate::cancel::CancelToken;
@@ -37,18 +38,57 @@ const MEMORY: u64 = 128 << 20;
 const PART: u64 = 16;
 /// Ends of requests that are remembered, one for each thread that takes turns.
 const REMEMBERED: usize = 8;
+/// Plans that have read all of their rows and are remembered.
+const OVER: usize = 8;
 
 /// A chunk: the object's index in its group, and the chunk's number in the object.
 type Key = (usize, u64);
 
 #[derive(Debug)]
 pub(super) struct Readahead {
-    state: ForkSafe<State>,
+    works: ForkSafe<Works>,
 }
 
 impl Default for Readahead {
     fn default() -> Self {
-        Self { state: ForkSafe::per_process(State::default()) }
+        Self { works: ForkSafe::per_process(Works::default()) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Works {
+    in_order: Vec<Work>,
+    /// Of all other reads.
+    others: State,
+}
+
+/// What one plan reads in order.
+#[derive(Debug)]
+struct Work {
+    cancel: CancelToken,
+    state: State,
+}
+
+impl Works {
+    /// The state for reads of a work.
+    fn of(&mut self, rows: Rows<'_>, cancel: &CancelToken) -> &mut State {
+        if !rows.are_in_order() {
+            return &mut self.others;
+        }
+        self.in_order.retain(|work| !work.cancel.is_cancelled());
+        let same =
+            |work: &Work| work.cancel.is_clone_of(cancel) && work.cancel.rows() == cancel.rows();
+        let at = self.in_order.iter().position(same).unwrap_or_else(|| {
+            let mut over = self.in_order.iter().filter(|work| work.state.over).count();
+            self.in_order.retain(|work| {
+                let forgotten = work.state.over && over > OVER;
+                over -= usize::from(forgotten);
+                !forgotten
+            });
+            self.in_order.push(Work { cancel: cancel.clone(), state: State::default() });
+            self.in_order.len() - 1
+        });
+        &mut self.in_order[at].state
     }
 }
 
@@ -61,9 +101,8 @@ struct State {
     depth: usize,
     /// Source and offset where recent requests ended.
     ends: [Option<Place>; REMEMBERED],
-    /// The token of the last work that read its rows in order to the end. Its threads that are
-    /// behind need nothing ahead.
-    over: Option<CancelToken>,
+    /// Whether rows in order were read to the last. Threads that are behind need nothing ahead.
+    over: bool,
     chunks: BTreeMap<Key, Chunk>,
 }
 
@@ -114,9 +153,11 @@ impl Readahead {
         pieces: &mut [Piece<'_>],
         cancel: &CancelToken,
     ) -> Result<bool> {
-        let Some(wanted) = self.state.lock().advance(objects, rows, pieces, cancel)? else {
-            return Ok(false);
+        let begun = {
+            let mut works = self.works.lock();
+            works.of(rows, cancel).advance(objects, rows, pieces, cancel)?
         };
+        let Some(wanted) = begun else { return Ok(false) };
         let waits = wanted.iter().any(|(_, block)| block.peek().is_none());
         let mut blocks = Vec::with_capacity(wanted.len());
         let received = run(cancel, async {
@@ -131,7 +172,8 @@ impl Readahead {
         if received {
             copy(&blocks, pieces);
         }
-        let mut state = self.state.lock();
+        let mut works = self.works.lock();
+        let state = works.of(rows, cancel);
         if waits {
             state.deepen();
         }
@@ -140,7 +182,7 @@ impl Readahead {
         {
             // The rows are over: their memory is for others.
             state.chunks.clear();
-            state.over = rows.are_in_order().then(|| cancel.clone());
+            state.over = rows.are_in_order();
         }
         Ok(received)
     }
@@ -175,7 +217,7 @@ impl State {
         pieces: &[Piece<'_>],
         cancel: &CancelToken,
     ) -> Result<Option<Vec<Wanted>>> {
-        if self.over.as_ref().is_some_and(|over| over.is_clone_of(cancel)) {
+        if self.over {
             return Ok(None);
         }
         self.shape(cancel.readahead());
