@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 from tensorferry import errors
+from tensorferry._files.storage import storage
 
 from tests.support.paths import ROOT
 from tests.support.storage.proxy import Plan, Proxy
@@ -285,6 +286,16 @@ def test_a_url_that_is_none_is_told():
         )
 
 
+def test_npy_files_by_url(s3):
+    array = np.arange(12).reshape(4, 3)
+    s3.put("npy/x.npy", npy(array))
+    rows = tfy.Dataset.from_npy(s3.url("npy/x.npy"), storage_options=s3.options)
+    np.testing.assert_array_equal(list(rows.with_format("numpy")), array)
+    for url in ("s3://bucket/x.npy", "file:///x.npy", "https://host/x.npy"):
+        with pytest.raises(FileNotFoundError, match="URLs are not read here"):
+            tfy.open_npy(url)
+
+
 def test_an_unreachable_store_is_an_error_soon():
     began = time.monotonic()
     with pytest.raises(OSError, match="no connection"):
@@ -379,7 +390,13 @@ def test_a_read_is_interrupted_at_once(s3):
         x = opened(store, "interrupt/x.npy")
         rows = tfy.Dataset.from_tensor_slices(x).with_format("numpy").batch(1000)
         proxy.set(Plan(first_byte=30.0), seed=0)
-        for read in (lambda: np.asarray(x), lambda: next(iter(rows))):
+        url, options = store.url("interrupt/x.npy"), storage("open", store.options)
+        for read in (
+            lambda: np.asarray(x),
+            lambda: next(iter(rows)),
+            lambda: opened(store, "interrupt/x.npy"),
+            lambda: tfy._internal.Source(url, options),
+        ):
             timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
             began = time.monotonic()
             timer.start()

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::memory::spare;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -146,6 +146,8 @@ thread_local! {
     static WATCH: Cell<Option<Watch>> = const { Cell::new(None) };
     /// Address of the token of the iteration that this thread works for.
     static COMPUTED: Cell<usize> = const { Cell::new(0) };
+    /// That of [`governed`] work.
+    static GOVERNOR: RefCell<Option<CancelToken>> = const { RefCell::new(None) };
 }
 
 /// Default interval between calls of `interrupted`.
@@ -189,6 +191,47 @@ pub fn interruptible_every<T>(
     let _before =
         Before(WATCH.replace(Some(Watch { interrupted, every, asked: None, found: false })));
     run()
+}
+
+/// Runs `work` so that the cancellation of `cancel` interrupts it, also where it knows nothing of
+/// `cancel`: in this thread, and in those that this library starts for it.
+///
+/// ```
+/// use tensorferry_io::{CancelToken, governed};
+///
+/// let cancel = CancelToken::default();
+/// cancel.cancel();
+/// let other = CancelToken::default();
+/// let wait = || -> tensorferry_io::Result<()> {
+///     loop {
+///         other.check()?;
+///     }
+/// };
+/// assert_eq!(governed(&cancel, wait).unwrap_err().code(), "interrupted");
+/// ```
+pub fn governed<T>(cancel: &CancelToken, work: impl FnOnce() -> T) -> T {
+    /// Restores the outer token, also after a panic.
+    struct Before(Option<CancelToken>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            GOVERNOR.set(self.0.take());
+        }
+    }
+    let _before = Before(GOVERNOR.replace(Some(cancel.clone())));
+    interruptible(|| governor().is_some_and(|token| token.is_cancelled()), work)
+}
+
+fn governor() -> Option<CancelToken> {
+    GOVERNOR.with_borrow(Clone::clone)
+}
+
+/// Work for another thread, [`governed`] as this thread is.
+pub(crate) fn inherited<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let token = governor();
+    move || match token {
+        Some(token) => governed(&token, work),
+        None => work(),
+    }
 }
 
 /// Interrupts the [`interruptible`] work of this thread at its next check. False if there is none.
@@ -259,6 +302,28 @@ mod tests {
         );
         assert!(cancel.check().is_ok());
         interruptible(|| true, || assert!(cancel.check().is_ok(), "it was asked at once"));
+    }
+
+    #[test]
+    fn governed_work_ends_with_the_token_in_all_of_its_threads() {
+        let (token, other) = (CancelToken::default(), CancelToken::default());
+        let ends = || {
+            (0..1000).any(|_| {
+                thread::sleep(Duration::from_millis(1));
+                other.check().is_err()
+            })
+        };
+        governed(&token, || {
+            let also = inherited(ends);
+            let there = thread::scope(|scope| {
+                let there = scope.spawn(also);
+                assert!(other.check().is_ok());
+                token.cancel();
+                there.join().unwrap()
+            });
+            assert!(there && ends());
+        });
+        assert!(other.check().is_ok(), "it is over");
     }
 
     #[test]

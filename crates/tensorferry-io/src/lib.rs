@@ -23,7 +23,7 @@ pub use array::ragged::RaggedArray;
 pub use array::reader::RowReader;
 pub use array::row_source::Stored;
 pub use array::tensor_rows::Source;
-pub use cancel::{CancelToken, interrupt, interruptible};
+pub use cancel::{CancelToken, governed, interrupt, interruptible};
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
 pub use error::{Advice, Error, Hint, Result};
 pub use format::file_format::{

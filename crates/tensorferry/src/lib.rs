@@ -16,7 +16,7 @@ pub mod dataset {
     //! Datasets: arrays as batches, in any order, converted on the way, resumable.
     pub use tensorferry_core::{Shape, TensorSpec};
     pub use tensorferry_dataset::*;
-    pub use tensorferry_io::{CancelToken, Source, interrupt, interruptible};
+    pub use tensorferry_io::{CancelToken, Source, governed, interrupt, interruptible};
 }
 
 pub use tensorferry_io::{

@@ -2,6 +2,7 @@
 
 use crate::array::array::Array;
 use crate::array::ragged::RaggedArray;
+use crate::cancel::inherited;
 use crate::error::{Error, Result};
 use crate::storage::mode::Mode;
 use std::collections::BTreeMap;
@@ -268,7 +269,7 @@ impl Arrays {
             for _ in 1..threads {
                 if std::thread::Builder::new()
                     .name("tensorferry-read".into())
-                    .spawn_scoped(scope, take)
+                    .spawn_scoped(scope, inherited(take))
                     .is_err()
                 {
                     break; // the threads that run, at least this one, do the work

@@ -1,6 +1,7 @@
 //! Errors of file operations.
 
 use crate::error::Error;
+use crate::storage::url;
 use std::io;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -42,6 +43,9 @@ fn not_a_path(path: &Path) -> Option<String> {
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
     });
     match scheme {
+        Some(scheme) if url::is_opened(scheme) => {
+            Some("URLs are not read here, but only local files. open reads URLs.".into())
+        }
         Some(scheme) => Some(format!(
             "{scheme}:// is not read here. Files and the URLs s3://, gs://, az://, abfs://, http:// \
             and https:// are opened. Download the file, or mount the storage."

@@ -138,6 +138,12 @@ pub fn is_remote(path: &Path) -> bool {
     Place::of(path).is_ok_and(|place| place.is_remote())
 }
 
+/// Whether `open` reads URLs of a scheme.
+pub(crate) fn is_opened(scheme: &str) -> bool {
+    let mut names = SCHEMES.iter().map(|(name, _)| *name).chain(["file"]);
+    names.any(|name| scheme.eq_ignore_ascii_case(name))
+}
+
 /// The scheme before a colon and slash, and the rest after the colon.
 fn split(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;

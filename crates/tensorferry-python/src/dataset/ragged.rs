@@ -8,6 +8,7 @@ use crate::files::array::PyArray;
 use crate::files::save::array_of;
 use crate::interop::dtype;
 use crate::runtime::unwinding::guard;
+use crate::runtime::wait::interruptible;
 use pyo3::prelude::*;
 use tensorferry::dataset::{
     BatchOptions, BucketOptions, Dataset, PackOptions, PackStrategy, Ragged, Shape, StringPadding,
@@ -43,7 +44,7 @@ pub(super) fn numbers(py: Python<'_>, (value, immutable): &Source<'_>) -> PyResu
         let array = &array.get().inner;
         return match array.tensor() {
             Ok(tensor) => Ok(tensor),
-            Err(_) => py.detach(|| array.read()).or_raise(py),
+            Err(_) => interruptible(py, |_cancel| array.read())?.or_raise(py),
         };
     }
     let source = source(py, value, *immutable)?;
@@ -187,6 +188,6 @@ pub(crate) fn pack(
     let eos = eos.map(|eos| value::tensor(eos, dtype)).transpose()?;
     let strategy = if best_fit { PackStrategy::BestFit } else { PackStrategy::Concat };
     let options = PackOptions { strategy, eos, drop_remainder };
-    let packed = py.detach(|| dataset.pack(length, options)).or_raise(py)?;
+    let packed = interruptible(py, |_cancel| dataset.pack(length, options))?.or_raise(py)?;
     Ok(packed.components(&order).or_raise(py)?.into())
 }

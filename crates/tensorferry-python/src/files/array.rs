@@ -1,6 +1,7 @@
 //! `tensorferry.Array`: an array in files, opened and not loaded.
 
 use crate::errors::OrRaise;
+use crate::runtime::interrupt;
 use crate::runtime::wait::interruptible;
 use crate::tensor::object::PyTensor;
 use pyo3::prelude::*;
@@ -59,7 +60,10 @@ impl PyArray {
         read: impl Fn(&Array) -> Result<Tensor, IoError> + Send + Sync,
     ) -> PyResult<Tensor> {
         if bytes <= AT_ONCE {
-            return py.detach(|| read(&self.inner)).or_raise(py);
+            // Too short for a thread of its own, unless it waits for a store.
+            let (done, raised) = interrupt::run(py, || read(&self.inner));
+            raised?;
+            return done.or_raise(py);
         }
         interruptible(py, |cancel| read(&self.inner.cancelled_by(cancel)))?.or_raise(py)
     }

@@ -44,12 +44,12 @@ impl OpenedArrays {
     /// Members that are not arrays, and why.
     fn left_out(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
         guard();
-        py.detach(|| self.inner.left_out()).or_raise(py)
+        interruptible(py, |_cancel| self.inner.left_out())?.or_raise(py)
     }
 
     fn get(&self, py: Python<'_>, name: &str) -> PyResult<PyArray> {
         guard();
-        let array = py.detach(|| self.inner.get(name)).or_raise(py)?;
+        let array = interruptible(py, |_cancel| self.inner.get(name))?.or_raise(py)?;
         self.member(py, name, array)
     }
 
@@ -57,7 +57,7 @@ impl OpenedArrays {
     /// are an error, or left out if `readable`.
     fn get_all(&self, py: Python<'_>, readable: bool) -> PyResult<Vec<(String, PyArray)>> {
         guard();
-        let get = |_: &CancelToken| {
+        let get = |_cancel: &CancelToken| {
             if readable { self.inner.get_readable() } else { self.inner.get_all() }
         };
         let arrays = interruptible(py, get)?.or_raise(py)?;
@@ -90,7 +90,7 @@ impl OpenedArrays {
 
     fn verify(&self, py: Python<'_>) -> PyResult<()> {
         guard();
-        interruptible(py, |_stop| self.inner.verify())?.or_raise(py)
+        interruptible(py, |_cancel| self.inner.verify())?.or_raise(py)
     }
 
     fn recipe(&self, py: Python<'_>) -> Py<PyAny> {

@@ -100,7 +100,7 @@ pub(crate) fn save_examples(
     let arrays = arrays.into_iter().map(pair).collect::<PyResult<Vec<_>>>()?;
     let rows = |(name, values, splits): (String, Bound<'_, PyAny>, Bound<'_, PyAny>)| {
         let (values, splits) = (array_of(py, &values, true)?, array_of(py, &splits, true)?);
-        let splits = py.detach(|| splits.read()).or_raise(py)?;
+        let splits = interruptible(py, |_cancel| splits.read())?.or_raise(py)?;
         Ok((name, RaggedArray::from_row_splits(values, splits).or_raise(py)?))
     };
     let ragged = ragged.into_iter().map(rows).collect::<PyResult<Vec<_>>>()?;

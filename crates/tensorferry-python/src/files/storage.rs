@@ -40,7 +40,8 @@ impl Source {
     fn new(py: Python<'_>, path: &Bound<'_, PyAny>, storage: Storage) -> PyResult<Self> {
         guard();
         let (path, storage) = (fs_path(path)?, options(storage));
-        py.detach(|| tensorferry::open_one(&path, &storage)).or_raise(py).map(Self)
+        let open = |_cancel: &CancelToken| tensorferry::open_one(&path, &storage);
+        interruptible(py, open)?.or_raise(py).map(Self)
     }
 
     fn __len__(&self) -> PyResult<usize> {

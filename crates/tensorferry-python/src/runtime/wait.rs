@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-use tensorferry::dataset::CancelToken;
+use tensorferry::dataset::{CancelToken, governed};
 
 /// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(50);
@@ -29,7 +29,7 @@ pub(crate) fn interruptible<T: Send>(
         let run = move || {
             if let Some(work) = take() {
                 // The receiver is gone only if the work was cancelled.
-                let _cancelled = send.send(work(cancel));
+                let _cancelled = send.send(governed(cancel, || work(cancel)));
             }
         };
         if let Err(error) =

@@ -83,15 +83,28 @@ class Files(Sources):
 
     @classmethod
     @recorded
-    def from_npy(cls, path: Path | Iterable[Path], name: str | None = None) -> Self:
+    def from_npy(
+        cls,
+        path: Path | Iterable[Path],
+        name: str | None = None,
+        *,
+        storage_options: StorageOptions | None = None,
+        cache: Path | None = None,
+        cache_bytes: SupportsIndex | None = None,
+    ) -> Self:
         """The rows of a ``.npy`` file, or of several: :meth:`from_files` of that format.
 
         Args:
-            path: of a file that ``numpy.save`` or :func:`tensorferry.save_npy` wrote; a pattern; or
-                a list of those.
+            path: of a file that ``numpy.save`` or :func:`tensorferry.save_npy` wrote; a URL; a
+                pattern; or a list of those.
             name: accepted for compatibility with tf.data.
+            storage_options: settings of the stores of URLs, by name.
+            cache: a folder that keeps pieces of objects of stores.
+            cache_bytes: the most bytes of all pieces.
         """
-        return cls.from_files(path, "npy")
+        return cls.from_files(
+            path, "npy", storage_options=storage_options, cache=cache, cache_bytes=cache_bytes
+        )
 
     def save(
         self,
