@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
+import pickle
 import signal
+import tempfile
 import threading
 import time
 
@@ -37,6 +40,7 @@ def slow(s3):
     place = s3.under("interrupts/")
     place.put("x.npy", npy(ROWS))
     place.put("x.npz", npz(x=ROWS, y=ROWS))
+    tfy.save(place.url("x.tfrecord"), {"x": ROWS}, storage_options=place.options)
     place.put("splits.npy", npy(np.arange(0, 100_001, 10)))
     numbers = tfy.Dataset.from_tensor_slices(ROWS[:1000]).with_format("numpy")
     numbers.save(place.url("saved"), storage_options=place.options)
@@ -52,6 +56,20 @@ def options(store) -> dict[str, str]:
 def rows(store) -> tfy.Dataset:
     found = tfy.Dataset.from_files(store.url("x.npy"), storage_options=options(store))
     return found.with_format("numpy")
+
+
+def advanced(store):
+    """A stream, and its state after some elements."""
+    stream = rows(store).skip(50_000).filter(lambda row: row[0] > 5)
+    iterator = iter(stream)
+    next(iterator), next(iterator)
+    return rows(store).skip(50_000).filter(lambda row: row[0] > 5), iterator.state_dict()
+
+
+def resumed(stream, state):
+    iterator = iter(stream)
+    iterator.load_state_dict(state)
+    return list(itertools.islice(iterator, 5))  # some are in the state
 
 
 def ready(store, name) -> tfy.Array:
@@ -79,6 +97,12 @@ WAITS = {
     "member": (lambda store: ready(store, "x.npz"), lambda _, x: np.asarray(x["x"])),
     "members": (lambda store: ready(store, "x.npz"), lambda _, x: list(x.values())),
     "verify": (lambda store: ready(store, "x.npz"), lambda _, x: x.verify()),
+    "tensor": (lambda store: ready(store, "x.npy"), lambda _, x: tfy.tensor(x, "int32")),
+    "value_range": (lambda store: ready(store, "x.npy"), lambda _, x: tfy.value_range(x)),
+    "records": (lambda store: None, lambda store, _: ready(store, "x.tfrecord")),
+    "pickle": (lambda store: pickle.dumps(ready(store, "x.npy")), lambda _, x: pickle.loads(x)),
+    "reduce": (rows, lambda _, x: x.reduce(np.int64(0), lambda total, row: total + row[0])),
+    "state": (advanced, lambda _, x: resumed(*x)),
     "in order": (rows, lambda _, x: next(iter(x.batch(1000)))),
     "shuffled": (rows, lambda _, x: next(iter(x.shuffle(seed=1).batch(1000)))),
     "row by row": (rows, lambda _, x: next(iter(x.shuffle(seed=1, block=1).batch(10)))),
@@ -90,6 +114,10 @@ WAITS = {
     "save": (
         lambda store: None,
         lambda store, _: tfy.save(store.url("new.npy"), ROWS, storage_options=options(store)),
+    ),
+    "copy": (
+        lambda store: (ready(store, "x.npy"), tempfile.mkdtemp()),
+        lambda _, x: tfy.save(f"{x[1]}/x.npy", x[0]),
     ),
     "save dataset": (
         lambda store: tfy.Dataset.from_tensor_slices(ROWS).with_format("numpy"),

@@ -70,15 +70,13 @@ struct Work {
 }
 
 impl Works {
-    /// The state for reads of a work.
+    /// The state for reads of a work, which may be new.
     fn of(&mut self, rows: Rows<'_>, cancel: &CancelToken) -> &mut State {
         if !rows.are_in_order() {
             return &mut self.others;
         }
         self.in_order.retain(|work| !work.cancel.is_cancelled());
-        let same =
-            |work: &Work| work.cancel.is_clone_of(cancel) && work.cancel.rows() == cancel.rows();
-        let at = self.in_order.iter().position(same).unwrap_or_else(|| {
+        let at = self.place(cancel).unwrap_or_else(|| {
             let mut over = self.in_order.iter().filter(|work| work.state.over).count();
             self.in_order.retain(|work| {
                 let forgotten = work.state.over && over > OVER;
@@ -89,6 +87,21 @@ impl Works {
             self.in_order.len() - 1
         });
         &mut self.in_order[at].state
+    }
+
+    /// The state for reads of a work that has begun, and was not cancelled since.
+    fn begun(&mut self, rows: Rows<'_>, cancel: &CancelToken) -> Option<&mut State> {
+        if !rows.are_in_order() {
+            return Some(&mut self.others);
+        }
+        let at = self.place(cancel)?;
+        Some(&mut self.in_order[at].state)
+    }
+
+    fn place(&self, cancel: &CancelToken) -> Option<usize> {
+        let same =
+            |work: &Work| work.cancel.is_clone_of(cancel) && work.cancel.rows() == cancel.rows();
+        self.in_order.iter().position(same)
     }
 }
 
@@ -173,7 +186,7 @@ impl Readahead {
             copy(&blocks, pieces);
         }
         let mut works = self.works.lock();
-        let state = works.of(rows, cancel);
+        let Some(state) = works.begun(rows, cancel) else { return Ok(received) };
         if waits {
             state.deepen();
         }
