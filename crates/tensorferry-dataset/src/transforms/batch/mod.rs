@@ -7,6 +7,7 @@ pub(crate) mod gathered;
 pub(crate) mod group_by_window;
 pub(crate) mod measured;
 pub(crate) mod padded_batch;
+mod padding;
 pub(crate) mod picked;
 pub(crate) mod ragged_batch;
 pub(crate) mod rebatch;

@@ -1,25 +1,21 @@
 //! `padded_batch`: pads elements of different shapes to one shape and stacks them.
 
 use crate::checkpoint::change::Change;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{
-    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
-};
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage};
 use crate::transforms::batch::gathered::{batches, batches_of_part, count, len_from};
 use crate::transforms::batch::measured::{Measured, Part, consecutive, whole_rows};
-use crate::transforms::batch::ragged_batch::{gathered_rows, joined_rows};
+use crate::transforms::batch::padding::{Pad, Padding, of_strings, pad_all, wrong};
+use crate::transforms::batch::ragged_batch::gathered_rows;
 use crate::transforms::batch::stacked::stacked;
-use crate::transforms::batch::strings;
 use crate::transforms::batch::strings::StringPadding;
-use crate::transforms::row_map::boxes::{fill, place};
+use crate::transforms::row_map::boxes::fill;
 use std::ops::Range;
 use std::sync::Arc;
-use tensorferry_core::{DType, Dims, Shape, Tensor, TensorSpec};
-use tensorferry_io::cancel::CancelToken;
+use tensorferry_core::{Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
-use tensorferry_io::gather::rows_out::{filled, packed};
 use tensorferry_io::memory::room::collected;
 
 /// How [`Dataset::padded_batch`] pads and stacks elements.
@@ -34,26 +30,6 @@ pub struct PaddedBatchOptions {
     pub drop_remainder: bool,
     /// Components that hold strings. Shapes and values of these components are ignored.
     pub strings: Vec<StringPadding>,
-}
-
-/// The padding of one component.
-struct Padding {
-    /// Padded dimensions; `None` for the longest in the batch.
-    shape: Vec<Option<usize>>,
-    /// Bytes of the padding value; `name` is its text in descriptions.
-    value: Vec<u8>,
-    name: String,
-}
-
-/// What becomes of one component.
-enum Pad {
-    Tensor(Padding),
-    /// A string: the bytes of all, and their row splits.
-    String,
-    /// The bytes of several strings, and of their splits.
-    Strings(StringPadding),
-    /// The splits of the strings before.
-    Splits,
 }
 
 pub(crate) struct PaddedBatch {
@@ -102,10 +78,6 @@ impl Dataset {
     pub fn padded_batch(&self, size: usize, options: PaddedBatchOptions) -> Result<Self> {
         Ok(Self::of(PaddedBatch::new(self.clone(), size, options)?))
     }
-}
-
-fn wrong(what: String) -> Error {
-    Error::Argument { stage: "padded_batch", what }
 }
 
 impl PaddedBatch {
@@ -228,180 +200,6 @@ impl PaddedBatch {
     }
 }
 
-/// What becomes of component `at` if it holds strings.
-fn of_strings(strings: &[StringPadding], at: usize, parts: &[&TensorSpec]) -> Option<Result<Pad>> {
-    let padding = strings.iter().find(|padding| {
-        padding.component == at || (padding.several && padding.component + 1 == at)
-    })?;
-    if padding.component < at {
-        return Some(Ok(Pad::Splits));
-    }
-    let are_bytes = parts[at].dtype == DType::UInt8;
-    let splits = parts.get(at + 1);
-    let have_splits = splits.is_some_and(|part| {
-        part.dtype == DType::Int64 && part.shape.dims().is_some_and(|dims| dims.len() == 1)
-    });
-    Some(if !are_bytes || (padding.several && !have_splits) {
-        Err(wrong("holds no strings".into()).in_component(at))
-    } else if padding.several {
-        Ok(Pad::Strings(padding.clone()))
-    } else {
-        Ok(Pad::String)
-    })
-}
-
-impl Pad {
-    /// The components of a batch, whose length may be known.
-    fn spec(&self, part: &TensorSpec, len: Option<usize>) -> Vec<Component> {
-        let tensor = |dtype, shape| Component::Tensor(TensorSpec::new(dtype, shape));
-        let splits = |shape: Shape| {
-            vec![tensor(part.dtype, Shape::new([None])), tensor(DType::Int64, shape)]
-        };
-        match self {
-            Self::Tensor(padding) => {
-                let shape = Shape::new(padding.shape.iter().copied()).batched(len);
-                vec![tensor(part.dtype, shape)]
-            }
-            Self::String => splits(Shape::new([len.map(|len| len + 1)])),
-            Self::Strings(padding) => {
-                splits(Shape::new([padding.len.map(|strings| strings + 1)]).batched(len))
-            }
-            Self::Splits => Vec::new(),
-        }
-    }
-}
-
-impl Padding {
-    fn new(at: usize, part: &TensorSpec, shape: &Shape, value: Option<&Tensor>) -> Result<Self> {
-        let Some(dims) = shape.dims() else {
-            let what = "its number of dimensions is unknown. Give a padded shape.";
-            return Err(wrong(what.into()).in_component(at));
-        };
-        let known = part.shape.dims().map_or_else(|| vec![None; dims.len()], <[_]>::to_vec);
-        let small = |(pad, known): (&Option<usize>, &Option<usize>)| {
-            pad.zip(*known).is_some_and(|(pad, known)| pad < known)
-        };
-        if dims.len() != known.len() || dims.iter().zip(&known).any(small) {
-            let what = format!("the padded shape {shape} has no room for shape {}", part.shape);
-            return Err(wrong(what).in_component(at));
-        }
-        let (value, name) = match value {
-            None => (vec![0; part.dtype.size()], "0".into()),
-            Some(value) => {
-                if value.dtype() != part.dtype
-                    || value.layout().len() != 1
-                    || value.layout().ndim() != 0
-                {
-                    let given = format!("{}{:?}", value.dtype(), value.shape());
-                    let what = format!(
-                        "the padding value is {given}, where it has to be {}[]",
-                        part.dtype
-                    );
-                    return Err(Error::ElementMismatch { what }.in_component(at));
-                }
-                let value = packed(value)?;
-                let view = value.as_view();
-                let bytes = view.as_bytes().unwrap_or_default().to_vec();
-                // The value for the description. Complex numbers have no range, so their bytes
-                // identify them.
-                let name = match tensorferry_io::convert::value_range(&view) {
-                    Ok(Some((value, _))) => value.to_string(),
-                    _ => format!("{bytes:02x?}"),
-                };
-                (bytes, name)
-            }
-        };
-        Ok(Self { shape: dims.to_vec(), value, name })
-    }
-
-    /// Whether a component needs no padding except in a measured first dimension.
-    fn suits(&self, part: &Part) -> bool {
-        let outer = usize::from(part.is_measured);
-        self.shape.len() == part.inner.len() + outer
-            && self.shape[outer..]
-                .iter()
-                .zip(&part.inner)
-                .all(|(pad, dim)| pad.is_none_or(|pad| pad == *dim))
-    }
-
-    /// The length to pad elements of these lengths to; `None` if it is too short for one.
-    fn longest(&self, lens: &[usize]) -> Option<usize> {
-        let longest = lens.iter().copied().max().unwrap_or(0);
-        match self.shape.first() {
-            Some(Some(fixed)) if longest > *fixed => None,
-            Some(Some(fixed)) => Some(*fixed),
-            _ => Some(longest),
-        }
-    }
-
-    /// Pads and stacks one component of the elements.
-    fn stack(&self, at: usize, elements: &[Element], cancel: &CancelToken) -> Result<Value> {
-        let tensors: Vec<&Tensor> =
-            elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
-        let target = self.target(at, &tensors)?;
-        let Some(first) = tensors.first() else { return Err(wrong("no elements to stack".into())) };
-        let dtype = first.dtype();
-        let shape: Dims = std::iter::once(tensors.len()).chain(target.iter().copied()).collect();
-        let row = target.iter().fold(dtype.size(), |bytes, dim| bytes.saturating_mul(*dim));
-        let padded = filled(dtype, &shape, |out| -> Result<()> {
-            if tensors.iter().any(|tensor| tensor.shape() != target.as_slice()) {
-                fill(out, &self.value, cancel)?;
-            }
-            for (slot, tensor) in tensors.iter().enumerate() {
-                let tensor = packed(tensor)?;
-                let view = tensor.as_view();
-                let bytes = view.as_bytes().unwrap_or_default(); // packed, so `Some`
-                place(
-                    bytes,
-                    tensor.shape(),
-                    &mut out[slot * row..(slot + 1) * row],
-                    &target,
-                    dtype.size(),
-                );
-            }
-            Ok(())
-        });
-        Ok(padded?.into())
-    }
-
-    /// The shape to pad all tensors to.
-    fn target(&self, at: usize, tensors: &[&Tensor]) -> Result<Dims> {
-        let misfit = |tensor: &Tensor| {
-            let padded = Shape::new(self.shape.iter().copied());
-            let what = format!("it does not fit into the padded shape {padded}");
-            Error::ElementMismatch { what }
-                .about_component(at, format!(", of shape {:?}: ", tensor.shape()))
-        };
-        let mut target: Dims = self.shape.iter().map(|dim| dim.unwrap_or(0)).collect();
-        for tensor in tensors {
-            if tensor.shape().len() != target.len() {
-                return Err(misfit(tensor));
-            }
-            for ((longest, fixed), len) in target.iter_mut().zip(&self.shape).zip(tensor.shape()) {
-                match fixed {
-                    Some(fixed) if len > fixed => return Err(misfit(tensor)),
-                    Some(_) => {}
-                    None => *longest = (*longest).max(*len),
-                }
-            }
-        }
-        Ok(target)
-    }
-}
-
-fn pad_all(elements: &[Element], paddings: &[Pad], cancel: &CancelToken) -> Result<Element> {
-    let mut batch = Element::new();
-    for (at, pad) in paddings.iter().enumerate() {
-        match pad {
-            Pad::Tensor(padding) => batch.push(padding.stack(at, elements, cancel)?),
-            Pad::String => batch.extend(joined_rows(elements, at, "padded_batch")?),
-            Pad::Strings(padding) => batch.extend(strings::padded(elements, padding)?),
-            Pad::Splits => {}
-        }
-    }
-    Ok(batch)
-}
-
 impl Stage for PaddedBatch {
     fn elements(&self) -> Elements<'_> {
         Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.input.is_indexed())
@@ -459,6 +257,7 @@ impl Stage for PaddedBatch {
 mod tests {
     use super::*;
     use crate::PaddedBatchOptions;
+    use crate::error::Error;
     use crate::order_tests::streamed;
     use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
     use tensorferry_core::DType;
