@@ -1,6 +1,6 @@
 """W17: rows of 400 bytes, shuffled, read by Ray: the processor time of all processes, beside an
 iteration without Ray, plain tasks that return as many bytes, and Ray's own shuffles; what spills;
-the first batch, beside Ray's own.
+the first batch with new workers, beside Ray's own.
 
 Rates are rows per second of a core: rows over the processor time of the driver, the workers and
 Ray's servers. So they do not depend on how many cores a machine has, or on what else it runs.
@@ -40,8 +40,8 @@ TASKS = 16
 ENGINE, PLAIN = "the engine, one thread, without Ray", f"{TASKS} plain tasks, np.empty, touched"
 BUFFER = 10_000
 """Rows of Ray's local shuffle buffer."""
-STARTS = 3
-"""Clusters that are started for a first batch."""
+STARTS = 7
+"""Programs that are started for a first batch of each."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
 QUIET = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
@@ -118,16 +118,25 @@ def _engine(path: Path, count: int) -> int:
 
 
 def _train(config: dict[str, Any]) -> None:
-    """A worker of Train. It measures its own processor time, without the start of Train."""
-    rates = []
+    """A worker of Train. It measures its own processor time, without the start of Train; in turns
+    with its part of the rows without Train, since two workers share caches and memory.
+    """
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    plan = _plan(Path(config["path"])).with_options(tensorferry.Options(threads=1))
+    rates: dict[str, list[float]] = {"ours": [], "engine": []}
     for _ in range(config["repetitions"] + 1):
-        began, got = time.process_time(), 0
-        plan = _plan(Path(config["path"])).with_options(tensorferry.Options(threads=1))
-        for batch in train_iterator(plan, batch_size=SIZE):
-            got += 0 if batch is None else len(batch)
-        rates.append(got / (time.process_time() - began))
-    rank = ray.train.get_context().get_world_rank()
-    Path(config["folder"], f"{rank}.json").write_text(json.dumps(rates[1:]))
+        for name, found in rates.items():
+            began, got = time.process_time(), 0
+            for batch in (
+                train_iterator(plan, batch_size=SIZE)
+                if name == "ours"
+                else plan.shard(world, rank).batch(SIZE)
+            ):
+                got += 0 if batch is None else len(batch)
+            found.append(got / (time.process_time() - began))
+    measured = {name: found[1:] for name, found in rates.items()}
+    Path(config["folder"], f"{rank}.json").write_text(json.dumps(measured))
 
 
 def _rates(path: Path, count: int, repetitions: int) -> list[Row]:
@@ -179,17 +188,16 @@ def _rates(path: Path, count: int, repetitions: int) -> list[Row]:
         if name != "ours"
     ]
     trained = _trained(path, repetitions)
-    engine = found[ENGINE]
     rows += [
         Row(
             workload="W17",
             what="the same rows, train_iterator in two workers of Train; of a core",
-            ours=median(trained),
-            peer_name=ENGINE,
-            peer=median(engine),
+            ours=median(trained["ours"]),
+            peer_name="the engine in these workers, one thread, without Train",
+            peer=median(trained["engine"]),
             unit="rows/s",
             target=0.9,
-            samples={"ours": trained, "peer": engine},
+            samples={"ours": trained["ours"], "peer": trained["engine"]},
         ),
         Row(
             workload="W17",
@@ -229,7 +237,7 @@ def _spilled_by_ours(path: Path) -> float:
     return spilled() - before
 
 
-def _trained(path: Path, repetitions: int) -> list[float]:
+def _trained(path: Path, repetitions: int) -> dict[str, list[float]]:
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     with tempfile.TemporaryDirectory() as folder:
@@ -239,50 +247,72 @@ def _trained(path: Path, repetitions: int) -> list[float]:
             scaling_config=ray.train.ScalingConfig(num_workers=2),
             run_config=ray.train.RunConfig(storage_path=folder),
         ).fit()
-        return [
-            rate for file in Path(folder).glob("*.json") for rate in json.loads(file.read_text())
-        ]
+        measured = [json.loads(file.read_text()) for file in Path(folder).glob("*.json")]
+        return {
+            name: [rate for each in measured for rate in each[name]] for name in ("ours", "engine")
+        }
 
 
 # ---- the first batch
 
 FIRST = """
 import logging, sys, time
-from pathlib import Path
 import ray, ray.data
 from tensorferry import Dataset
 from tensorferry.ray import iter_batches, read
+from tensorferry.ray._read import PlanDatasource
 
-quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-ray.init("local", num_cpus=2, object_store_memory=1 << 30, **quiet)
+ray.init(sys.argv[3], log_to_driver=False, logging_level="ERROR")
 logging.getLogger("ray.data").setLevel(logging.ERROR)
 ray.data.DataContext.get_current().enable_progress_bars = False
+blocks = PlanDatasource(Dataset.from_files(sys.argv[2]), 1024, 1).default_count() + 1
 began = time.perf_counter()
 if sys.argv[1] == "ours":
     plan = Dataset.from_files(sys.argv[2]).shuffle(seed=7)
-    next(iter(iter_batches(read(plan, batch_size=1024), batch_size=1024)))
+    batches = iter(iter_batches(read(plan, batch_size=1024), batch_size=1024))
 else:
-    next(iter(ray.data.range(1_000_000, override_num_blocks=4).iter_batches(batch_size=1024)))
+    numbers = ray.data.range(200_000, override_num_blocks=blocks)
+    batches = iter(numbers.iter_batches(batch_size=1024))
+next(batches)
 print(time.perf_counter() - began)
+for batch in batches:  # or Ray holds back the next program for minutes
+    pass
 """
 
 
 def _first(path: Path) -> list[Row]:
-    """The time to the first batch in a cluster that has just started, in turns."""
+    """The time to the first batch in a cluster that runs, in turns: each program has new workers.
+
+    Like those of an installed package, the modules are compiled once.
+    """
+    from ray.cluster_utils import Cluster
+
     names = "ours", "ray.data.range"
     found: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(STARTS):
-        for name in names:
-            command = [sys.executable, "-c", FIRST, name, str(path)]
-            ran = subprocess.run(command, check=True, capture_output=True, text=True)
-            found[name].append(float(ran.stdout.splitlines()[-1]))
+    with tempfile.TemporaryDirectory() as compiled:
+        os.environ["PYTHONPYCACHEPREFIX"] = compiled
+        forbidden = os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        cluster = Cluster()
+        try:
+            cluster.add_node(num_cpus=2, object_store_memory=1 << 30, include_dashboard=False)
+            for repetition in range(STARTS + 1):
+                for name in names:
+                    command = [sys.executable, "-c", FIRST, name, str(path), cluster.address]
+                    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+                    if repetition:  # the first reads Ray's files from the disk
+                        found[name].append(float(ran.stdout.splitlines()[-1]))
+        finally:
+            cluster.shutdown()
+            del os.environ["PYTHONPYCACHEPREFIX"]
+            if forbidden is not None:
+                os.environ["PYTHONDONTWRITEBYTECODE"] = forbidden
     rays = median(found["ray.data.range"])
     return [
         Row(
             workload="W17",
-            what="the first batch of read in a new cluster; target: a second more than Ray's own",
+            what="the first batch of read, in new workers; target: a second more than Ray's own",
             ours=median(found["ours"]),
-            peer_name="the first batch of ray.data.range",
+            peer_name="the first batch of ray.data.range, as many blocks",
             peer=rays,
             target_most=rays + 1,
             samples={"ours": found["ours"], "peer": found["ray.data.range"]},

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,20 @@ class KilledAt:
         if (looked == self.value).any():
             kill_once(self.marker)
         return element
+
+
+class WaitingAt:
+    """A function of batches that waits at one of them until a file exists, or for two minutes."""
+
+    def __init__(self, marker: Path | str, component: str, value: int) -> None:
+        self.marker, self.component, self.value = Path(marker), component, value
+
+    def __call__(self, batch: Any) -> Any:
+        if (batch[self.component] == self.value).any():
+            end = time.monotonic() + 120
+            while not self.marker.exists() and time.monotonic() < end:
+                time.sleep(0.01)
+        return batch
 
 
 def _parents() -> dict[int, int]:

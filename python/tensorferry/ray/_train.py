@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from tensorferry import _arguments, _internal, _ranks, checkpoint, errors
-from tensorferry._nest import structures
 from tensorferry.dataset import Dataset
 from tensorferry.ray._columns import row_bytes
 from tensorferry.ray._progress import Meter, board
@@ -100,6 +99,8 @@ class TrainIterator:
     _pass: _internal.DatasetIterator
     #: Rows of all workers that were left when this pass began, in this run.
     _left: int
+    #: Those of this worker.
+    _part: int
     #: Steps of this pass: in all, and made.
     _steps: int
     _step: int
@@ -148,7 +149,8 @@ class TrainIterator:
         self._step += 1
         if self._meter is not None:
             now = time.perf_counter()
-            rows = 0 if batch is None else len(structures.flatten(batch)[0])
+            before = (self._step - 1) * self._size
+            rows = max(0, min(self._size, self._part - before))
             outside = begun - (self._handed or begun)
             self._meter.add(rows, rows * self._row_bytes, now - begun, outside)
             self._handed = now
@@ -161,11 +163,10 @@ class TrainIterator:
         """
         rank, world = self._rank.rank, self._rank.world
         state = self._pass.state_dict()
-        part = _ceil(max(self._left - rank, 0), world)
         saved = {
             "state": state,
             "before": self._before,
-            "rows": min(state["position"] * self._size, part),
+            "rows": min(state["position"] * self._size, self._part),
         }
         path = os.path.join(folder, _NAME.format(rank=rank, world=world))
         with open(path, "w", encoding="utf-8") as file:
@@ -186,6 +187,7 @@ class TrainIterator:
         self._ended, self._step = False, 0
         self._left = self._all - self._before
         world, size = self._rank.world, self._size
+        self._part = _ceil(max(self._left - self._rank.rank, 0), world)
         most = _ceil(_ceil(self._left, world), size)
         self._steps = self._left // world // size if self._drop else most
 

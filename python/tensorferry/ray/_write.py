@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ from ray.data.block import Block, BlockAccessor
 from ray.data.datasource import Datasink
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._files import paths
+from tensorferry._files import opened, paths
 from tensorferry._files.save import save
 from tensorferry._files.storage import destination
 from tensorferry._nest.structures import LEAF
@@ -24,6 +25,8 @@ from tensorferry.dataset._methods import saved_structure
 from tensorferry.ray._columns import ALONE
 
 _log = logging.getLogger("tensorferry")
+#: How many bytes of two files are compared at a time.
+_COMPARED = 8 << 20
 
 
 def write(
@@ -34,6 +37,7 @@ def write(
     storage_options: StorageOptions | None = None,
     overwrite: bool | None = None,
     concurrency: int | None = None,
+    resume: bool = False,
 ) -> None:
     """Writes a ``ray.data.Dataset`` to a directory or a store, for :meth:`Dataset.load`.
 
@@ -45,9 +49,11 @@ def write(
 
     Elements become dicts of the columns; of the column "data" alone, single arrays.
 
-    A killed task or worker is replaced, and only its files are written again. A killed program
-    starts again: Ray computes all blocks anew before it asks for one to be written, and does not
-    promise that they hold the same rows, so files of an earlier run cannot be kept.
+    A killed task or worker is replaced, and only its files are written again. To continue after a
+    killed program or a failure, pass ``resume=True`` in the first run and in the next. Ray computes
+    all blocks anew before it asks for one to be written, and does not promise that they hold the
+    same rows. So a task looks whether a file of the earlier run holds what its block does, bit for
+    bit, and keeps that instead of writing it. The result is the same in any case.
 
     Args:
         dataset: columns of strings, or of numbers in rows of one shape.
@@ -58,6 +64,10 @@ def write(
         overwrite: whether a dataset that is there is replaced, or is an error. None to replace
             one in a directory, and none in a store.
         concurrency: the most write tasks that run at the same time.
+        resume: whether to keep the files of an earlier write to ``path`` that had ``resume=True``
+            and did not complete, and to leave those of this one if it fails: in a hidden directory
+            beside ``path``, or below the URL. It costs a digest of all rows. If the earlier write
+            still runs, it fails.
 
     Raises:
         tensorferry.errors.InvalidArgumentError: there are no rows.
@@ -77,15 +87,21 @@ def write(
     if rows_per_file is not None:
         rows = _arguments.positive(rows_per_file, "ray.write", "rows_per_file")
     target = paths.absolute([paths.one(path, "ray.write")])[0]
-    parts = _internal.PartsOfDataset(target, destination("ray.write", storage_options, overwrite))
+    resume = _arguments.flag(resume, "ray.write", "resume")
+    to = destination("ray.write", storage_options, overwrite)
+    parts = _internal.PartsOfDataset(target, to, resume)
     options = dataset.context.execution_options
     before, options.preserve_order = options.preserve_order, True
     try:
-        dataset.write_datasink(PartsDatasink(parts, storage_options, rows), concurrency=concurrency)
+        sink = PartsDatasink(parts, storage_options, rows, resume)
+        dataset.write_datasink(sink, concurrency=concurrency)
     finally:
         options.preserve_order = before
-        # Nothing is left to remove after success.
-        parts.abandon()
+        # Nothing is left to keep or to remove after success.
+        if resume:
+            parts.keep()
+        else:
+            parts.abandon()
 
 
 _Column: TypeAlias = tuple[str, str, tuple[int | None, ...]]
@@ -112,11 +128,12 @@ class PartsDatasink(Datasink):  # type: ignore[misc]
         parts: _internal.PartsOfDataset,
         storage_options: StorageOptions | None,
         rows: int | None,
+        resume: bool,
     ) -> None:
         self._parts: _internal.PartsOfDataset | None = parts
         self._folder = parts.folder()
         self._options = storage_options
-        self._rows = rows
+        self._rows, self._resume = rows, resume
 
     def __getstate__(self) -> dict[str, Any]:
         # The driver alone begins and ends the dataset.
@@ -141,24 +158,30 @@ class PartsDatasink(Datasink):  # type: ignore[misc]
         ]
 
     def _part(self, task: int, number: int, attempt: str, columns: dict[str, Any]) -> _Part:
-        name = f"{task:06}-{number:04}-{attempt}"
-        described = []
+        described: list[_Column] = []
+        files: list[tuple[Callable[[int, str], str], int, Any]] = []
         for at, (column, values) in enumerate(columns.items()):
-            file = _internal.PartsOfDataset.file_name(at, name)
             if values.dtype == object:
                 texts = [text.encode() if isinstance(text, str) else text for text in values]
                 splits = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-                self._save(_internal.PartsOfDataset.splits_name(at, name), splits)
-                self._save(file, np.frombuffer(b"".join(texts), np.uint8))
+                files.append((_internal.PartsOfDataset.splits_name, at, splits))
+                values = np.frombuffer(b"".join(texts), np.uint8)
                 described.append((column, STRING, (None,)))
             else:
-                self._save(file, values)
                 described.append((column, values.dtype.name, values.shape[1:]))
-        return _Part(task, number, name, len(values), tuple(described))
+            files.append((_internal.PartsOfDataset.file_name, at, np.ascontiguousarray(values)))
+        rows = len(next(iter(columns.values())))
+        name = f"{task:06}-{number:04}-{attempt}"
+        if self._resume:
+            name = _digest(described, [values for *_, values in files])
+        for name_of, at, values in files:
+            self._save(name_of(at, name), values)
+        return _Part(task, number, name, rows, tuple(described))
 
     def _save(self, file: str, values: Any) -> None:
         path = _inside(str(self._folder), file)
-        save(path, values, "npy", storage_options=self._options, overwrite=True)
+        if not (self._resume and _holds(path, values, self._options)):
+            save(path, values, "npy", storage_options=self._options, overwrite=True)
 
     def on_write_complete(self, write_result: Any) -> None:
         parts = sorted(part for returned in write_result.write_returns for part in returned)
@@ -182,12 +205,42 @@ class PartsDatasink(Datasink):  # type: ignore[misc]
         )
 
     def on_write_failed(self, error: Exception) -> None:
-        if self._parts is None:
+        if self._parts is None or self._resume:
             return
         try:
             self._parts.abandon()
         except Exception as left:
             _log.warning("ray.write: what the failed write left is not removed: %s", left)
+
+
+def _digest(columns: list[_Column], arrays: list[Any]) -> str:
+    """A name for a part that says what it holds."""
+    digest = hashlib.blake2b(repr(columns).encode(), digest_size=16)
+    for values in arrays:
+        digest.update(f"{values.shape}".encode())
+        digest.update(_bytes(values))
+    return digest.hexdigest()
+
+
+def _holds(path: str, values: Any, options: StorageOptions | None) -> bool:
+    """Whether a file that an earlier write made under the digest of the values is whole. The bytes
+    of an object are not read: a store does not keep half of one, nor another.
+    """
+    try:
+        held: Any = opened.open(path, storage_options=options)
+        if held.shape != values.shape or held.dtype != values.dtype.name:
+            return False
+        if _internal.is_remote(path):
+            return True
+        read, wanted = _bytes(np.asarray(held[:])), _bytes(values)
+    except (OSError, errors.Error):
+        return False
+    parts = range(0, len(wanted), _COMPARED)
+    return all(np.array_equal(read[at:][:_COMPARED], wanted[at:][:_COMPARED]) for at in parts)
+
+
+def _bytes(values: Any) -> Any:
+    return values.reshape(-1).view(np.uint8)
 
 
 def _joined(blocks: Iterable[Block], rows: int | None) -> Iterator[dict[str, Any]]:

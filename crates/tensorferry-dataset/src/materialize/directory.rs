@@ -1,6 +1,7 @@
 //! A directory that is written under a temporary name and renamed when it is complete.
 
 use crate::materialize::layout::{MANIFEST, Part};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,10 @@ use tensorferry_io::storage::io_error::io;
 use tensorferry_io::write::atomic::sync_directory;
 use tensorferry_io::write::destination::exists;
 use tensorferry_io::{Result, WriteOptions};
+
+/// What temporary names begin and end with.
+const PREFIX: &str = ".tensorferry-";
+const SUFFIX: &str = ".part";
 
 /// A directory under a temporary name beside its target. Dropping it removes it.
 #[derive(Debug)]
@@ -28,6 +33,37 @@ enum There {
 
 impl Directory {
     pub(crate) fn new(path: &Path, options: &WriteOptions) -> Result<Self> {
+        Self::begin(path, options, |_| PREFIX.into())
+    }
+
+    /// With the files of an earlier write to the same target that has not completed. It is over:
+    /// if it still runs, its directory is gone.
+    pub(crate) fn resume(path: &Path, options: &WriteOptions) -> Result<Self> {
+        let made = Self::begin(path, options, resumable)?;
+        let found = earlier(&made.path).map_err(io("look for parts beside", &made.path))?;
+        let mut earlier: Vec<_> = found.into_iter().filter(|each| each != made.path()).collect();
+        if let Some(last) = earlier.pop() {
+            // Not every system renames to a name that exists.
+            let taken = fs::remove_dir(made.path()).and_then(|()| fs::rename(&last, made.path()));
+            taken.map_err(io("take", &last))?;
+        }
+        for other in earlier {
+            fs::remove_dir_all(&other).map_err(io("remove", &other))?;
+        }
+        Ok(made)
+    }
+
+    /// Leaves the files for [`Directory::resume`].
+    pub(crate) fn keep(self) {
+        let _it_is_no_longer_temporary = self.directory.keep();
+    }
+
+    /// Begins a directory whose temporary name starts with what `prefix` makes of its path.
+    fn begin(
+        path: &Path,
+        options: &WriteOptions,
+        prefix: impl Fn(&Path) -> OsString,
+    ) -> Result<Self> {
         // Replace the target of a symbolic link, not the link.
         let path = if path.is_symlink() {
             fs::canonicalize(path).map_err(io("follow", path))?
@@ -40,7 +76,8 @@ impl Directory {
         }
         let parent = parent(&path);
         fs::create_dir_all(parent).map_err(io("create the directory of", &path))?;
-        let directory = create(parent).map_err(io("create a temporary directory beside", &path))?;
+        let directory = create(parent, &prefix(&path))
+            .map_err(io("create a temporary directory beside", &path))?;
         Ok(Self { directory, path, replace })
     }
 
@@ -74,7 +111,7 @@ fn replace(
     let old = match exchange(new.path(), path) {
         Ok(()) => new, // the temporary name is now that of the old one
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => {
-            let old = create(parent(path)).map_err(refused())?;
+            let old = create(parent(path), PREFIX.as_ref()).map_err(refused())?;
             fs::rename(path, old.path()).map_err(refused())?;
             if let Err(error) = rename(new, path) {
                 rename(old, path).map_err(refused())?;
@@ -106,9 +143,35 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn create(parent: &Path) -> std::io::Result<TempDir> {
+/// The beginning of the name of a directory that a later write to `path` may continue.
+fn resumable(path: &Path) -> OsString {
+    let mut name = OsString::from(PREFIX);
+    name.push(path.file_name().unwrap_or_default());
+    name.push("-");
+    name
+}
+
+/// The directories of resumable writes to `path` that have not completed; the last written to comes
+/// last.
+fn earlier(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let prefix = resumable(path);
+    let is_drawn = |rest: &[u8]| rest.iter().all(u8::is_ascii_alphanumeric);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(parent(path))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let rest = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        if rest.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())).is_some_and(is_drawn) {
+            found.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+fn create(parent: &Path, prefix: &OsStr) -> std::io::Result<TempDir> {
     let mut builder = Builder::new();
-    builder.prefix(".tensorferry-").suffix(".part");
+    builder.prefix(prefix).suffix(SUFFIX);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -185,7 +248,7 @@ mod tests {
         let path = home.path().join("saved");
         let there = || fs::read_to_string(path.join(MANIFEST));
         let new = |text: &str| -> std::io::Result<TempDir> {
-            let directory = create(home.path())?;
+            let directory = create(home.path(), PREFIX.as_ref())?;
             fs::write(directory.path().join(MANIFEST), text)?;
             Ok(directory)
         };

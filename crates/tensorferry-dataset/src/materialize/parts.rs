@@ -51,6 +51,24 @@ impl DatasetParts {
         Ok(Self { target: Target::new(path, options)? })
     }
 
+    /// As [`DatasetParts::new`], in the folder of an earlier such write to the same path that has
+    /// not completed, if there is one: its files are there, and whole. It is over. If it still
+    /// runs, it gets an error.
+    ///
+    /// Names of parts have to come from what they hold: what the earlier write began may end while
+    /// this one runs.
+    ///
+    /// # Errors
+    /// As [`DatasetParts::new`]; [`Error::Io`] if another process resumes it at the same time.
+    pub fn resume(path: &Path, options: &WriteOptions) -> Result<Self> {
+        Ok(Self { target: Target::resume(path, options)? })
+    }
+
+    /// Leaves what was written for [`DatasetParts::resume`].
+    pub fn keep(self) {
+        self.target.keep();
+    }
+
     /// The directory or URL that the files of parts are written to.
     pub fn folder(&self) -> PathBuf {
         self.target.folder()
@@ -233,6 +251,37 @@ mod tests {
             }
         }
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_interrupted_dataset_is_resumed_with_the_parts_that_are_there() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("saved");
+        let options = WriteOptions::default();
+        // That of another dataset, and that of a write which cannot be resumed.
+        DatasetParts::resume(&home.path().join("saved-2"), &options).unwrap().keep();
+        DatasetParts::new(&path, &options).unwrap().keep();
+        let killed = DatasetParts::resume(&path, &options).unwrap();
+        let [first, second] = [1, 2].map(|seed| small_numbers(DType::Int64, &[2], seed));
+        write(&killed, 0, "a", &first);
+        write(&killed, 0, "unused", &first);
+        let parts = DatasetParts::resume(&path, &options).unwrap();
+        let named = vec![("a".to_owned(), 2), ("b".to_owned(), 2), ("a".to_owned(), 2)];
+        let components = || vec![spec(DType::Int64, &[])];
+        // One that still runs is over.
+        assert!(killed.finish(components(), None, named.clone()).is_err());
+        write(&parts, 0, "b", &second);
+        parts.finish(components(), None, named).unwrap();
+        let numbers = |rows: Tensor| Dataset::from_tensor_slices([rows]).unwrap();
+        let whole = numbers(first.clone()).concatenate(&numbers(second)).unwrap();
+        let whole = whole.concatenate(&numbers(first)).unwrap();
+        whole.save(home.path().join("whole")).unwrap();
+        let in_one = Dataset::load(home.path().join("whole")).unwrap();
+        assert_eq!(all_ways(&Dataset::load(&path).unwrap(), 0), all_ways(&in_one, 0));
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 3);
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 4);
+        drop(DatasetParts::resume(&path, &options).unwrap());
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 4);
     }
 
     #[test]

@@ -9,6 +9,9 @@
 //! # Limitations
 //! A killed save leaves a folder that nothing names. The next save removes it once it is an hour
 //! old: a younger one can be that of a save which is about to end.
+//!
+//! Of two saves that resume the same folder, the first fails when it finishes. A save that begins
+//! to resume in the moment in which the first finishes is not noticed by it, and fails itself.
 
 use crate::error::Result;
 use crate::materialize::home::{Home, folder, object};
@@ -16,9 +19,10 @@ use crate::materialize::layout::{MANIFEST, Part};
 use crate::materialize::manifest::Manifest;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 use tensorferry_io::ObjectInfo;
+use tensorferry_io::storage::io_error::io;
 use tensorferry_io::storage::objects::{list, remove, remove_soon};
 use tensorferry_io::storage::url::{Scheme, Url};
 use tensorferry_io::sync::process::process_id;
@@ -29,6 +33,9 @@ use tensorferry_io::{WriteOptions, write_file_with};
 /// Seconds after which the files of a save without `dataset.json` are left over: a save completes
 /// its files just before it.
 const LEFT_OVER: i64 = 3600;
+
+/// What the names of parts begin with that say that a resumable write began.
+const ATTEMPT: &str = "attempt-";
 
 /// What the names of the folders of saves begin with.
 const FOLDER: &str = "data-";
@@ -43,6 +50,8 @@ pub(crate) struct Folder {
     options: WriteOptions,
     /// The keys of its files.
     keys: Vec<String>,
+    /// How many resumable writes began in this folder before; None if this one cannot be resumed.
+    attempt: Option<u64>,
     finished: bool,
     process: u32,
 }
@@ -62,6 +71,7 @@ impl Folder {
                 ..options.clone()
             },
             keys: Vec::new(),
+            attempt: None,
             finished: false,
             process: process_id(),
             url,
@@ -74,6 +84,56 @@ impl Folder {
             return Err(exists(&made.url.name()).into());
         }
         Ok(made)
+    }
+
+    /// With the files of an earlier write to the same URL that has not completed. It is over: if
+    /// it still runs, it cannot finish.
+    pub(crate) fn resume(url: &Url, options: &WriteOptions) -> Result<Self> {
+        let mut made = Self::new(url, options)?;
+        let whole = made.there().ok().flatten().and_then(|manifest| manifest.folder);
+        let found = list(&made.url, &made.options)?;
+        let last = attempts(&found, made.key_start())
+            .into_iter()
+            .filter(|(_, name, _)| Some(*name) != whole.as_deref())
+            .max();
+        let mut number = 0;
+        if let Some((_, name, last)) = last {
+            made.name = name.to_owned();
+            number = last + 1;
+        }
+        made.attempt = Some(number);
+        let claim = object(&object(&made.url, &made.name), &attempt_name(number)).name();
+        // Only one process creates it.
+        let once = WriteOptions { replace: Some(false), ..made.options.clone() };
+        write_file_with(&claim, &once, |file| file.write_all(&[]))?;
+        Ok(made)
+    }
+
+    /// Leaves the files for [`Folder::resume`].
+    pub(crate) fn keep(mut self) {
+        self.finished = true;
+    }
+
+    /// An error if another process has taken the files of this write.
+    fn check_taken(&self) -> Result<()> {
+        let Some(number) = self.attempt else { return Ok(()) };
+        let found = list(&object(&self.url, &self.name), &self.options)?;
+        let last = attempts(&found, self.key_start()).into_iter().map(|(.., number)| number).max();
+        let whole = self.there().ok().flatten().and_then(|manifest| manifest.folder);
+        if last == Some(number) && whole.as_ref() != Some(&self.name) {
+            return Ok(());
+        }
+        let what =
+            "another write to this URL has resumed this one. Do not run two at the same time";
+        Err(io("finish", &self.url.name())(Error::new(ErrorKind::ResourceBusy, what)).into())
+    }
+
+    /// The number of bytes before a name in the dataset, in keys.
+    fn key_start(&self) -> usize {
+        match self.url.key() {
+            "" => 0,
+            key => key.len() + 1,
+        }
     }
 
     /// The dataset that is there.
@@ -101,6 +161,7 @@ impl Folder {
 
     /// Removes the files that are not to be kept, those of other processes too.
     pub(crate) fn remove_others(&self, keep: &BTreeSet<String>) -> Result<()> {
+        self.check_taken()?;
         let folder = object(&self.url, &self.name);
         let found = list(&folder, &self.options)?.into_iter().map(|object| object.key);
         let kept = |key: &String| key.rsplit_once('/').is_some_and(|(_, name)| keep.contains(name));
@@ -132,11 +193,7 @@ impl Folder {
     /// Removes the files of the dataset that was replaced, and of saves that were killed.
     fn clean(&self, replaced: Option<String>) -> Result<()> {
         let found = list(&self.url, &self.options)?;
-        let before = match self.url.key() {
-            "" => 0,
-            key => key.len() + 1,
-        };
-        let old = old_files(&found, before, &self.name, replaced.as_deref());
+        let old = old_files(&found, self.key_start(), &self.name, replaced.as_deref());
         if !old.is_empty() {
             remove(&self.url, &old, &self.options)?;
         }
@@ -183,6 +240,25 @@ fn old_files(
         .collect();
     old.sort_unstable();
     old
+}
+
+/// The name of the object that a resumable write begins with. It is removed before `dataset.json`
+/// appears, and with the parts of writes that are never resumed.
+fn attempt_name(number: u64) -> String {
+    Part::of_rows(0, &format!("{ATTEMPT}{number}"))
+}
+
+/// When the resumable writes in each folder began, the folder, and the number of the write.
+fn attempts(found: &[ObjectInfo], before: usize) -> Vec<(i64, &str, u64)> {
+    let start = Part::of_rows(0, ATTEMPT);
+    let (start, end) = start.split_at(start.len() - ".npy".len());
+    let number = |name: &str| name.strip_prefix(start)?.strip_suffix(end)?.parse().ok();
+    let attempt = found.iter().filter_map(|object| {
+        let (folder, name) = object.key.get(before..)?.split_once('/')?;
+        let number = number(name).filter(|_| folder.starts_with(FOLDER))?;
+        Some((object.modified, folder, number))
+    });
+    attempt.collect()
 }
 
 /// Whether an error says that there is no such object.

@@ -42,6 +42,25 @@ impl Target {
         })
     }
 
+    /// With the files of an earlier write to the same place that has not completed.
+    ///
+    /// # Errors
+    /// As [`Target::new`].
+    pub(crate) fn resume(path: &Path, options: &WriteOptions) -> Result<Self> {
+        Ok(match Place::of(path)? {
+            Place::Local(path) => Self::Local(Directory::resume(&path, options)?),
+            Place::Remote(url) => Self::Remote(Box::new(Folder::resume(&url, options)?)),
+        })
+    }
+
+    /// Leaves the files for [`Target::resume`].
+    pub(crate) fn keep(self) {
+        match self {
+            Self::Local(directory) => directory.keep(),
+            Self::Remote(folder) => folder.keep(),
+        }
+    }
+
     /// Creates a file, one of `together`.
     pub(crate) fn create(&mut self, name: &str, together: usize) -> Result<Output> {
         match self {

@@ -81,11 +81,12 @@ pub(crate) struct PartsOfDataset {
 #[pymethods]
 impl PartsOfDataset {
     #[new]
-    fn new(path: &Bound<'_, PyAny>, to: Where) -> PyResult<Self> {
+    fn new(path: &Bound<'_, PyAny>, to: Where, resume: bool) -> PyResult<Self> {
         guard();
         let (py, path, cancel) = (path.py(), fs_path(path)?, CancelToken::default());
         let write = write_options(to, &cancel);
-        let parts = interruptible(py, &cancel, || DatasetParts::new(&path, &write))?;
+        let begin = if resume { DatasetParts::resume } else { DatasetParts::new };
+        let parts = interruptible(py, &cancel, || begin(&path, &write))?;
         Ok(Self { parts: Mutex::new(Some(parts)), cancel })
     }
 
@@ -126,6 +127,14 @@ impl PartsOfDataset {
         let specs = spec::from_python(components)?.into_iter().filter_map(tensor).collect();
         let Some(writing) = self.take() else { return Ok(()) };
         interruptible(py, &self.cancel, || writing.finish(specs, Some(structure), parts))
+    }
+
+    /// Leaves what was written for a dataset that resumes this one.
+    fn keep(&self) {
+        guard();
+        if let Some(writing) = self.take() {
+            writing.keep();
+        }
     }
 
     /// Removes what was written.
