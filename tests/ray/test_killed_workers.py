@@ -1,5 +1,5 @@
-"""Ranks in workers of Ray that are killed, alone or with their node, at drawn steps. The run goes
-on with another number of workers and another batch size: every row of the epoch comes once.
+"""Ranks in workers of Ray that are killed, alone or with their node, at drawn steps. The run
+continues with another number of workers and another batch size: every row of the epoch comes once.
 
 Workers that were not killed are used again, because the start of one takes half a second.
 """
@@ -127,7 +127,7 @@ class Run:
         """Begins on all ranks. Returns the file of each, and what Ray says when it ends."""
         files = self.files / f"{len(list(self.files.iterdir()))}"
         files.mkdir()
-        # Every rank has so many steps left, at least.
+        # No rank has fewer steps left.
         steps = (self.rows - len(self.trained)) // (self.world * self.size)
         begun = []
         for rank, worker in enumerate(ranks):
