@@ -13,8 +13,8 @@ from typing import Any, Self
 from tests.support.hosts import NETWORK, Hosts, sweep
 
 #: When a node is lost, with some patience, because machines are busy. The head looks after it every
-#: half second: three looks in a row had no answer in two. Who waits for a task on it asks every two
-#: seconds: there was no answer in six. By default, that is asked every five minutes.
+#: half second: three looks in a row had no answer within two. A program that waits for a task on it
+#: asks the worker every two seconds, not every five minutes: there was no answer within six.
 PATIENCE = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "2000",
