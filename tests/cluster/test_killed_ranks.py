@@ -20,15 +20,15 @@ import tensorferry as tfy
 from tensorferry import checkpoint
 
 from tests.support.ranks import without_job
+from tests.support.saving_ranks import begun, merged, part
 
 SEEDS = range(100)
 #: Attempts of a run before the one that ends.
 KILLED = 3
 
 
-def part(rows: int, world: int, rank: int, size: int, drop: bool = False) -> tfy.Dataset:
-    shuffled = tfy.Dataset.range(rows).shuffle(seed=rows)
-    return shuffled.for_rank(rank, world).batch(size, drop_remainder=drop).with_format("numpy")
+def shuffled(rows: int) -> tfy.Dataset:
+    return tfy.Dataset.range(rows).shuffle(seed=rows)
 
 
 def listed(batches) -> list[int]:
@@ -44,7 +44,9 @@ def test_every_row_comes_once_whatever_was_saved_when(seed) -> None:
         world, size, steps = draw.randint(1, 5), draw.randint(1, 9), draw.randint(0, 12)
         states = []
         for rank in range(world):
-            iterator = begun(part(rows, world, rank, size, draw.random() < 0.5), state, epoch)
+            iterator = begun(
+                part(shuffled(rows), world, rank, size, draw.random() < 0.5), state, epoch
+            )
             trained += listed(itertools.islice(iterator, max(0, steps - draw.randint(0, 2))))
             states.append(iterator.state_dict())
             lost = draw.randint(0, 2)
@@ -53,7 +55,7 @@ def test_every_row_comes_once_whatever_was_saved_when(seed) -> None:
     world, size = draw.randint(1, 5), draw.randint(1, 9)
     after = []
     for rank in range(world):
-        dataset = part(rows, world, rank, size)
+        dataset = part(shuffled(rows), world, rank, size)
         trained += listed(begun(dataset, state, epoch))
         assert len(state["data"]) < 1024
         after += listed(dataset)
@@ -61,46 +63,27 @@ def test_every_row_comes_once_whatever_was_saved_when(seed) -> None:
     assert sorted(after) == list(range(rows))
 
 
-def begun(dataset: tfy.Dataset, state, epoch: int):
-    if state is None:
-        dataset.set_epoch(epoch)
-    iterator = iter(dataset)
-    if state is not None:
-        iterator.load_state_dict(state)
-    return iterator
-
-
-# A rank: it replaces the file of its state, with the rows that it has trained on until then, every
-# few steps, and kills itself at a step.
+# A rank, which kills itself at a step.
 RANK = """
 import json, os, signal, sys
-from tests.cluster.test_killed_ranks import begun, part
+from pathlib import Path
+from tests.cluster.test_killed_ranks import shuffled
+from tests.support.saving_ranks import SavingRank, begun, part
 
-rows, world, rank, size, every, kill, folder, state = sys.argv[1:]
-iterator = begun(part(int(rows), int(world), int(rank), int(size)), json.loads(state), 0)
-trained = []
-
-def save():
-    with open(f"{folder}/{rank}.new", "w") as file:
-        json.dump({"state": iterator.state_dict(), "trained": trained}, file)
-    os.replace(f"{folder}/{rank}.new", f"{folder}/{rank}.json")
-
-save()
+rows, world, rank, size, every, kill = map(int, sys.argv[1:7])
+iterator = begun(part(shuffled(rows), world, rank, size), json.loads(sys.argv[8]), 0)
+run = SavingRank(iterator, Path(sys.argv[7]) / f"{rank}.json")
 print("begun", flush=True)
 sys.stdin.readline()
-for step, batch in enumerate(iterator):
-    if step == int(kill):
+for step in run.steps(every):
+    if step == kill:
         os.kill(os.getpid(), signal.SIGKILL)
-    trained += batch.tolist()
-    if step % int(every) == 0:
-        save()
-save()
 """
 
 
 def attempt(folder: Path, rows: int, world: int, size: int, state, kill: dict[int, int], every):
-    """Runs ranks, of which some kill themselves; then all others are killed too. Returns what they
-    saved last.
+    """Runs ranks, of which some kill themselves; then all others are killed too. Returns the state
+    that they saved last, and the rows that they had trained on.
     """
     folder.mkdir()
     ranks = [
@@ -126,7 +109,7 @@ def attempt(folder: Path, rows: int, world: int, size: int, state, kill: dict[in
         for rank in ranks:
             rank.kill()
             rank.communicate()
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(world)]
+    return merged(folder / f"{rank}.json" for rank in range(world))
 
 
 @pytest.mark.slow
@@ -138,10 +121,7 @@ def test_processes_that_are_killed_lose_no_row_and_repeat_none(seed, tmp_path) -
     steps = rows // (world * size) // 2
     killed = {draw.randrange(world): draw.randrange(steps)}
     every = draw.randint(1, 4)
-    saved = attempt(tmp_path / "killed", rows, world, size, None, killed, every)
-    trained = [row for rank in saved for row in rank["trained"]]
-    state = checkpoint.merge(rank["state"] for rank in saved)
+    state, trained = attempt(tmp_path / "killed", rows, world, size, None, killed, every)
     world, size = draw.choice([n for n in (1, 2, 3) if n != world]), draw.randint(1, 3)
-    rest = attempt(tmp_path / "rest", rows, world, size, state, {}, every)
-    trained += [row for rank in rest for row in rank["trained"]]
-    assert sorted(trained) == list(range(rows))
+    _, rest = attempt(tmp_path / "rest", rows, world, size, state, {}, every)
+    assert sorted(trained + rest) == list(range(rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ray.train import ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util import metrics
 from tensorferry.ray import _progress, progress, read, train_iterator
+from tensorferry.ray._read import PlanDatasource
 
 ROWS, ROW = 3000, 120
 
@@ -103,3 +105,63 @@ def test_the_counts_are_metrics_of_ray(monkeypatch):
     values = {"rows": 15, "bytes": 60, "reading_seconds": 2.5, "outside_seconds": 0.75}
     tags = {"operation": "read"}
     assert told == [(f"tensorferry_{name}", value, tags) for name, value in values.items()]
+
+
+class Reader:
+    """An actor, because a worker that only ran a task may end before its counts are asked for."""
+
+    def read(self, file, part) -> str:
+        """Runs one of two read tasks. Returns the id of this worker."""
+        tasks = PlanDatasource(tfy.Dataset.from_files(file), 1, 1).get_read_tasks(2)
+        for _ in tasks[part]():
+            pass
+        return ray.get_runtime_context().get_worker_id()
+
+
+def scraped() -> dict[tuple[str, str], list]:
+    """Our samples of all nodes, by worker and name."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    found: dict[tuple[str, str], list] = {}
+    ports = {node["MetricsExportPort"] for node in ray.nodes() if node["Alive"]}
+    assert max(ports) > 0, "no node serves metrics: pip install 'ray[default]'"
+    for port in ports:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+            text = answer.read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if "tensorferry" in sample.name:
+                    key = sample.labels["WorkerId"], sample.name
+                    found.setdefault(key, []).append((family.type, sample))
+    return found
+
+
+def test_prometheus_reads_the_counts_of_each_worker(file):
+    readers = [ray.remote(num_cpus=0)(Reader).remote() for _ in range(2)]
+    try:
+        workers = ray.get([reader.read.remote(file, at) for at, reader in enumerate(readers)])
+        expected = {
+            (worker, f"ray_tensorferry_{name}_total"): value
+            for worker in workers
+            for name, value in {"rows": ROWS / 2, "bytes": ROWS * ROW / 2}.items()
+        }
+        end = time.monotonic() + 120
+        while True:  # Ray passes on what workers have counted every ten seconds
+            found = {key: each for key, each in scraped().items() if key[0] in workers}
+            values = {key: each[0][1].value for key, each in found.items()}
+            if len(found) >= 2 * len(expected) and values.items() >= expected.items():
+                break
+            assert time.monotonic() < end, values
+            time.sleep(0.5)
+    finally:
+        for reader in readers:
+            ray.kill(reader)
+    names = ["bytes", "outside_seconds", "reading_seconds", "rows"]
+    for worker in workers:
+        mine = sorted(name for each, name in found if each == worker)
+        assert mine == [f"ray_tensorferry_{name}_total" for name in names]
+    for samples in found.values():
+        [(kind, sample)] = samples
+        assert kind == "counter"
+        assert sample.labels["operation"] == "read"
+        assert sample.value > 0

@@ -4,13 +4,15 @@ and as root.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,9 +30,15 @@ class Hosts:
 
     def __init__(self, count: int, folder: Path):
         self.name = f"tf-{uuid.uuid4().hex[:6]}"
-        self.folder = folder
+        self.folder, self.count = folder, count
         self.processes: list[subprocess.Popen[Any]] = []
         self.namespaces = [self._namespace(at) for at in range(count + 1)]
+        self.sweeper = subprocess.Popen(
+            [sys.executable, "-c", SWEEPER, *self.namespaces],
+            stdin=subprocess.PIPE,
+            env=without_job(),
+            start_new_session=True,
+        )
         try:
             self._build(count)
         except BaseException:
@@ -70,14 +78,23 @@ class Hosts:
         assert asked.wait(60) == 0
         return url
 
-    def start(self, host: int, code: str, arguments: Sequence[object] = ()) -> Any:
+    def start(
+        self,
+        host: int,
+        code: str,
+        arguments: Sequence[object] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Any:
         """A Python process on a host, counted from 1, with pipes."""
-        return self._start(host, [sys.executable, "-c", code, *map(str, arguments)])
+        return self._start(host, [sys.executable, "-c", code, *map(str, arguments)], environment)
 
-    def _start(self, at: int, command: list[str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, at: int, command: list[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
-        inside = ["ip", "netns", "exec", self.namespaces[at], *command]
-        process = subprocess.Popen(inside, stdin=pipe, stdout=pipe, env=without_job())
+        there = ["ip", "netns", "exec", self.namespaces[at], *command]
+        variables = {**without_job(), **(environment or {})}
+        process = subprocess.Popen(there, stdin=pipe, stdout=pipe, env=variables)
         self.processes.append(process)
         return process
 
@@ -89,11 +106,11 @@ class Hosts:
         ip("-n", self.namespaces[0], "link", "set", f"port{host}", "up")
 
     def close(self) -> None:
+        sweep(self.namespaces)
+        self.sweeper.communicate()
         for process in self.processes:
             process.kill()
             process.communicate()
-        for namespace in self.namespaces:
-            subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
 
     def __enter__(self) -> Self:
         return self
@@ -102,9 +119,28 @@ class Hosts:
         self.close()
 
 
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+
+
 def ip(*arguments: str) -> None:
-    ran = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    ran = _run(*arguments)
     assert ran.returncode == 0, f"ip {' '.join(arguments)}: {ran.stderr}"
+
+
+def sweep(namespaces: Sequence[str]) -> None:
+    """Ends all processes in namespaces, also those that others started, and removes them."""
+    for namespace in namespaces:
+        while found := _run("netns", "pids", namespace).stdout.split():
+            for process in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(process), signal.SIGKILL)
+            time.sleep(0.01)
+        _run("netns", "del", namespace)
+
+
+# Sweeps when its input ends: also if the process of the tests is killed.
+SWEEPER = "import sys; from tests.support.hosts import sweep; sys.stdin.read(); sweep(sys.argv[1:])"
 
 
 def wait_for(url: str) -> None:
@@ -129,8 +165,8 @@ def absent() -> str | None:
     if nginx.executable() is None:
         return nginx.Program.absent
     name = f"tf-{uuid.uuid4().hex[:6]}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    made = _run("netns", "add", name)
     if made.returncode == 0:
-        subprocess.run(["ip", "netns", "del", name], check=False)
+        _run("netns", "del", name)
         return None
     return f"this machine makes no network namespaces: {made.stderr.strip()}"
