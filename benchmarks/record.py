@@ -1,5 +1,6 @@
 """The dated record of a run with its plot, and the chart that the README shows."""
 
+import itertools
 import json
 import re
 from datetime import date
@@ -21,10 +22,11 @@ def write(rows: list[Row], skipped: dict[str, str], names: list[str]) -> Path:
     """Write `record/<date>.json`, the same as a table, and the plot.
 
     `rows` are those of the workloads `names`. Other workloads that were recorded on the same day,
-    on the same machine and with the same versions stay in the record.
+    on the same machine and with the same versions stay in the record. Beside a record of another
+    machine, or of other versions, that of the day is `record/<date>-2.json`.
     """
     FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{date.today().isoformat()}.json"
+    path = _path(date.today().isoformat())
     rows, skipped = _merged(path, rows, skipped, names)
     found = {
         "date": date.today().isoformat(),
@@ -46,14 +48,22 @@ def write(rows: list[Row], skipped: dict[str, str], names: list[str]) -> Path:
     return path
 
 
+def _path(name: str) -> Path:
+    """The record of a day on this machine, with these versions, which may be a new one."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    for each in names:
+        path = FOLDER / f"{each}.json"
+        if not path.exists() or json.loads(path.read_text())["machine"] == machine.describe():
+            return path
+    raise AssertionError
+
+
 def _merged(
     path: Path, rows: list[Row], skipped: dict[str, str], names: list[str]
 ) -> tuple[list[Row], dict[str, str]]:
     if not path.exists():
         return rows, skipped
     old = json.loads(path.read_text())
-    if old["machine"] != machine.describe():
-        return rows, skipped
     kept = [from_json(row) for row in old["rows"] if row["workload"] not in names]
     order = {name: place for place, name in enumerate(WORKLOADS)}
     return (
