@@ -292,9 +292,19 @@ impl BlockShuffle {
             group.copy(here, out, &input)?;
             let taken = here.last().map_or(0, |request| request.index + 1);
             budget.taken(&group, taken, distance + 1, all);
-            let next = if end < all { budget.next(&group, &order) } else { None };
-            match next {
-                Some(next) if is_remote => self.read_apart(&next, &order, cx),
+            let after = |group: &Arc<GroupBuffer>| {
+                let end = order.elements(group.group().number).end;
+                if end < all { budget.next(group, &order) } else { None }
+            };
+            match after(&group) {
+                Some(next) if is_remote => {
+                    self.read_apart(&next, &order, cx);
+                    // A link is idle from the last bytes of a group to the first ones of another,
+                    // unless two of them are under way.
+                    if let Some(second) = after(&next) {
+                        self.read_apart(&second, &order, cx);
+                    }
+                }
                 Some(next) => next.keep_up(&group, taken, &input)?,
                 None => {}
             }

@@ -75,6 +75,10 @@ impl Dataset {
     /// number of dimensions than its component, or is smaller than a known dimension.
     /// [`Error::ElementMismatch`] if a padding value has another dtype than its component. Errors
     /// about one component are wrapped in [`Error::InComponent`].
+    ///
+    /// [`Error::Argument`]: crate::Error::Argument
+    /// [`Error::ElementMismatch`]: crate::Error::ElementMismatch
+    /// [`Error::InComponent`]: crate::Error::InComponent
     pub fn padded_batch(&self, size: usize, options: PaddedBatchOptions) -> Result<Self> {
         Ok(Self::of(PaddedBatch::new(self.clone(), size, options)?))
     }

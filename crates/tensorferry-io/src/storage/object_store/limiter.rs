@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bytes for which a request weighs one more.
-const BYTES: u64 = 256 << 10;
-/// Most weight of a request: 16 of the largest are under way at once.
-const HEAVIEST: u32 = 16;
+const BYTES: u64 = 512 << 10;
+/// Most weight of a request: 32 of the largest are under way at once.
+const HEAVIEST: u32 = 8;
 /// Weight of all requests at the beginning, and its limits.
 pub(super) const MOST: usize = 256;
 const LEAST: usize = 4;

@@ -2,7 +2,7 @@
 //!
 //! # Rationale
 //! Batches in order ask for a little at a time, and each would wait for a request. So chunks of up
-//! to 8 MiB are received by tasks of the runtime: as many as the memory for it holds if the plan
+//! to 4 MiB are received by tasks of the runtime: as many as the memory for it holds if the plan
 //! says that rows are read in order; else two at first, and more each time that a batch has to
 //! wait. A chunk that a batch waits for is received in several requests. Threads ask out of turn,
 //! so a few chunks behind the latest request are kept. Plans that read in order have chunks of
@@ -16,7 +16,7 @@ use crate::storage::object_store::object::RemoteObject;
 use crate::storage::object_store::receive::{from_cache, receive};
 use crate::storage::object_store::rows::Rows;
 use crate::storage::object_store::runtime::{cancelled, run, runtime};
-use crate::storage::object_store::spans::{LEAST as SHORT, MOST, overlap};
+use crate::storage::object_store::spans::{LEAST as SHORT, overlap};
 use crate::storage::read_at::{Piece, Place};
 use crate::sync::fork_safe::ForkSafe;
 use futures_util::FutureExt;
@@ -28,8 +28,9 @@ use tensorferry_core::Buffer;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-/// Most bytes of a chunk, which is one request.
-const CHUNK: u64 = MOST;
+/// Most bytes of a chunk, which is one request. Of the same memory, many short requests bring more
+/// than few long ones: the link is used while others wait for their first byte.
+const CHUNK: u64 = 4 << 20;
 /// Fewest bytes of a chunk, for little memory.
 const LEAST: u64 = 64 << 10;
 /// Memory for chunks if no limit is set: what hides 30 ms at 1 GB/s with 100 MB/s a connection.
@@ -246,6 +247,7 @@ impl State {
         if !follows && !self.chunks.contains_key(&key) || is_behind {
             return Ok(None);
         }
+        let is_first = self.chunks.is_empty();
         let (mut needed, last) = (Vec::new(), (end.0, (end.1 - 1) / self.chunk));
         let mut at = Some(key);
         while let Some(key) = at.filter(|key| *key <= last) {
@@ -263,9 +265,10 @@ impl State {
         if rows.are_in_order() {
             self.depth = self.deepest();
         }
-        for _ in 0..self.depth {
+        for ahead in 0..self.depth {
             let Some(key) = at else { break };
-            drop(self.begin(key, objects, rows, MOST, cancel)?);
+            let most = if is_first { first_requests(ahead, self.depth) } else { CHUNK };
+            drop(self.begin(key, objects, rows, most, cancel)?);
             at = next(key, rows, self.chunk);
         }
         // Threads that are a little behind still find theirs.
@@ -338,6 +341,17 @@ impl State {
         let chunk = Chunk { bytes, block: block.clone(), task, cancel: cancel.clone() };
         self.chunks.insert(key, chunk);
         Ok(block)
+    }
+}
+
+/// Most bytes of a request of a chunk that is this far ahead, of chunks that begin together. The
+/// first ones get more of the link. If all came at the same time, those after them would begin at
+/// the same time too, again and again, and nothing would come until their first bytes.
+fn first_requests(ahead: usize, depth: usize) -> u64 {
+    match 4 * ahead / depth {
+        0 => SHORT,
+        1 => 2 * SHORT,
+        _ => CHUNK,
     }
 }
 
@@ -416,7 +430,7 @@ mod tests {
     fn chunks_fit_the_memory() {
         let mut state = State::default();
         state.shape(Some(1 << 30));
-        assert_eq!((state.chunk, state.most), (CHUNK, 16));
+        assert_eq!((state.chunk, state.most), (CHUNK, 32));
         state.shape(Some(4 << 20));
         assert_eq!((state.chunk, state.most), (512 << 10, 8));
         (0..9).for_each(|_| state.deepen());
