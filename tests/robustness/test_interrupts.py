@@ -249,3 +249,24 @@ def test_one_hot_of_a_huge_depth_can_be_interrupted():
         print("interrupted")
     """
     assert run_python(code).split() == ["interrupted"]
+
+
+@pytest.mark.parametrize("rows", [10, 1 << 22])
+def test_what_the_reader_of_rows_raises_is_raised(rows, tmp_path):
+    """Also in a thread that does the work for Python, where no signal ends it."""
+
+    class Stopped(BaseException):
+        pass
+
+    def read(_):
+        raise Stopped("by the reader")
+
+    array = tfy._internal.open_rows(read, "int64", (rows, 4))
+    for work in (
+        lambda: np.asarray(array),
+        lambda: array[0].numpy(),
+        lambda: tfy.value_range(array),
+        lambda: tfy.save(tmp_path / "x.npy", array),
+    ):
+        with pytest.raises(Stopped, match="by the reader"):
+            work()

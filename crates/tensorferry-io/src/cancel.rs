@@ -140,6 +140,14 @@ struct Watch {
     asked: Option<Instant>,
     /// Whether `interrupted` returned true.
     found: bool,
+    /// Whether this is that of [`governed`] work.
+    is_governed: bool,
+}
+
+impl Watch {
+    fn new(interrupted: fn() -> bool, every: Duration) -> Self {
+        Self { interrupted, every, asked: None, found: false, is_governed: false }
+    }
 }
 
 thread_local! {
@@ -181,6 +189,10 @@ pub fn interruptible_every<T>(
     interrupted: fn() -> bool,
     run: impl FnOnce() -> T,
 ) -> T {
+    under(Watch::new(interrupted, every), run)
+}
+
+fn under<T>(watch: Watch, run: impl FnOnce() -> T) -> T {
     /// Restores the outer watch, also after a panic.
     struct Before(Option<Watch>);
     impl Drop for Before {
@@ -188,8 +200,7 @@ pub fn interruptible_every<T>(
             WATCH.set(self.0);
         }
     }
-    let _before =
-        Before(WATCH.replace(Some(Watch { interrupted, every, asked: None, found: false })));
+    let _before = Before(WATCH.replace(Some(watch)));
     run()
 }
 
@@ -218,7 +229,8 @@ pub fn governed<T>(cancel: &CancelToken, work: impl FnOnce() -> T) -> T {
         }
     }
     let _before = Before(GOVERNOR.replace(Some(cancel.clone())));
-    interruptible(|| governor().is_some_and(|token| token.is_cancelled()), work)
+    let watch = Watch::new(|| governor().is_some_and(|token| token.is_cancelled()), EVERY);
+    under(Watch { is_governed: true, ..watch }, work)
 }
 
 fn governor() -> Option<CancelToken> {
@@ -234,9 +246,10 @@ pub(crate) fn inherited<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     }
 }
 
-/// Interrupts the [`interruptible`] work of this thread at its next check. False if there is none.
+/// Interrupts the [`interruptible`] work of this thread at its next check. False if there is none:
+/// [`governed`] work ends with its token alone.
 pub fn interrupt() -> bool {
-    let Some(watch) = WATCH.get() else { return false };
+    let Some(watch) = WATCH.get().filter(|watch| !watch.is_governed) else { return false };
     WATCH.set(Some(Watch { found: true, ..watch }));
     true
 }
@@ -314,6 +327,7 @@ mod tests {
             })
         };
         governed(&token, || {
+            assert!(!interrupt());
             let also = inherited(ends);
             let there = thread::scope(|scope| {
                 let there = scope.spawn(also);
