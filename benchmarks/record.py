@@ -51,11 +51,13 @@ def write(rows: list[Row], skipped: dict[str, str], names: list[str]) -> Path:
 def _path(name: str) -> Path:
     """The record of a day on this machine, with these versions, which may be a new one."""
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    for each in names:
-        path = FOLDER / f"{each}.json"
-        if not path.exists() or json.loads(path.read_text())["machine"] == machine.describe():
-            return path
-    raise AssertionError
+    paths = (FOLDER / f"{each}.json" for each in names)
+    here = machine.describe()
+    return next(
+        path
+        for path in paths
+        if not path.exists() or json.loads(path.read_text())["machine"] == here
+    )
 
 
 def _merged(

@@ -109,7 +109,7 @@ def test_a_read_that_gets_nothing_ends_at_the_deadline(faulty):
     with pytest.raises(OSError, match=r"the deadline is 1\.5 s.*503") as raised:
         array[ROWS - 1]
     assert "rows.npy" in str(raised.value)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 10
     proxy.set(Plan(), seed=0)
     assert array[ROWS - 1].shape == (WIDTH,)
 
@@ -122,7 +122,7 @@ def test_opening_ends_at_the_deadline_if_no_answer_has_an_end(faulty):
     began = time.monotonic()
     with pytest.raises(OSError, match=r"the deadline is 1\.7 s"):
         np.asarray(tfy.open(store.url("rows.npy"), storage_options=options))
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 15
     proxy.set(Plan(), seed=0)
 
 
@@ -161,11 +161,11 @@ def test_an_object_that_is_written_in_between_is_an_error(s3, rows, ignores, len
 def test_one_request_in_a_hundred_that_stalls_is_overtaken(faulty, rows):
     """The second request for it comes first."""
     proxy, store = faulty
-    proxy.set(Plan(first_byte=0.01, stalled=0.02, stall=100.0), seed=7)
+    proxy.set(Plan(first_byte=0.01, stalled=0.02, stall=20.0), seed=7)
     began = time.monotonic()
     found, indices = read(store, {}, "row by row", 1)
     np.testing.assert_array_equal(found, rows[indices])
-    assert time.monotonic() - began < 99
+    assert time.monotonic() - began < 19
 
 
 def test_requests_of_a_slow_store_are_limited(faulty, rows):

@@ -6,7 +6,6 @@ import io
 import itertools
 import pickle
 import signal
-import tempfile
 import threading
 import time
 
@@ -17,8 +16,10 @@ from tensorferry._files.storage import storage
 
 from tests.support.storage.proxy import Plan, Proxy
 
-#: Seconds until an answer begins, and most seconds until the interrupt of a busy machine.
-SLOW, SOON = 60.0, 15.0
+#: Seconds until an answer begins, and most seconds from a signal to its exception.
+SLOW, SOON = 60.0, 0.2
+#: Attempts: a busy machine may take longer, but not each time.
+ATTEMPTS = 10
 
 ROWS = np.random.default_rng(0).integers(0, 1000, (100_000, 16))
 
@@ -116,8 +117,8 @@ WAITS = {
         lambda store, _: tfy.save(store.url("new.npy"), ROWS, storage_options=options(store)),
     ),
     "copy": (
-        lambda store: (ready(store, "x.npy"), tempfile.mkdtemp()),
-        lambda _, x: tfy.save(f"{x[1]}/x.npy", x[0]),
+        lambda store: ready(store, "x.npy"),
+        lambda _, x: tfy.save("copy.npy", x),
     ),
     "save dataset": (
         lambda store: tfy.Dataset.from_tensor_slices(ROWS).with_format("numpy"),
@@ -127,16 +128,31 @@ WAITS = {
 
 
 @pytest.mark.parametrize("name", WAITS)
-def test_a_wait_is_interrupted(slow, name):
+def test_a_wait_is_interrupted(slow, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     proxy, store = slow
     make, wait = WAITS[name]
-    proxy.set(Plan(), seed=0)
-    made = make(store)
-    proxy.set(Plan(first_byte=SLOW), seed=0)
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    began = time.monotonic()
+    took = []
+    while len(took) < ATTEMPTS and min(took, default=SLOW) > SOON:
+        proxy.set(Plan(), seed=0)
+        made = make(store)
+        proxy.set(Plan(first_byte=SLOW), seed=0)
+        took.append(interrupted(lambda made=made: wait(store, made)))
+    assert min(took) <= SOON, took
+
+
+def interrupted(wait) -> float:
+    """Seconds from a signal to its exception."""
+    sent = []
+
+    def send() -> None:
+        sent.append(time.monotonic())
+        signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(0.3, send)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        wait(store, made)
-    assert time.monotonic() - began < SOON
+        wait()
+    took = time.monotonic() - sent[0]
     timer.join()
+    return took

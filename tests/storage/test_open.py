@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import pickle
-import signal
 import subprocess
 import sys
 import textwrap
@@ -18,10 +17,8 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 from tensorferry import errors
-from tensorferry._files.storage import storage
 
 from tests.support.paths import ROOT
-from tests.support.storage.proxy import Plan, Proxy
 
 
 def npy(array) -> bytes:
@@ -307,7 +304,7 @@ def test_an_unreachable_store_is_an_error_soon():
                 "aws_skip_signature": True,
             },
         )
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 20
 
 
 def test_many_threads_read_one_array(s3):
@@ -380,31 +377,6 @@ def test_a_forked_process_reads_too(s3):
     """
 
     assert run(code, s3.url("fork/x.npy"), json.dumps(s3.options)).strip() == "fine"
-
-
-def test_a_read_is_interrupted_at_once(s3):
-    array = np.zeros((100_000, 64))
-    s3.put("interrupt/x.npy", npy(array))
-    with Proxy(s3.server, Plan(), seed=0) as proxy:
-        store = s3.through(proxy.endpoint)
-        x = opened(store, "interrupt/x.npy")
-        rows = tfy.Dataset.from_tensor_slices(x).with_format("numpy").batch(1000)
-        proxy.set(Plan(first_byte=30.0), seed=0)
-        url, options = store.url("interrupt/x.npy"), storage("open", store.options)
-        for read in (
-            lambda: np.asarray(x),
-            lambda: next(iter(rows)),
-            lambda: opened(store, "interrupt/x.npy"),
-            lambda: tfy._internal.Source(url, options),
-        ):
-            timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
-            began = time.monotonic()
-            timer.start()
-            with pytest.raises(KeyboardInterrupt):
-                read()
-            # Half a second until the signal, 200 ms for its end, and a busy machine: the answer
-            # would begin after 30 s.
-            assert time.monotonic() - began < 0.5 + 0.2 + 10
 
 
 def test_importing_starts_nothing():

@@ -3,7 +3,8 @@
 //! # Rationale
 //! Each pass over a block shuffle makes a *track* of up to three groups: the one that elements are
 //! taken from, the next one, which is being read, and the previous one, for threads that are
-//! behind, until a quarter of the current group is taken. Passes at different positions have
+//! behind, until a quarter of the current group is taken; of a network, the one after the next then
+//! has its place. Passes at different positions have
 //! separate tracks, so neither evicts what the other needs. All groups together stay within the
 //! part of the budget that is reserved for them. If that is small, tracks are shorter, and a group
 //! without room is read row by row, so no thread ever waits for memory.
